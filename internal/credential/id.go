@@ -26,12 +26,15 @@ const (
 // IDLength is the length of every id, prefix included.
 const IDLength = 4 + idDigits
 
+// An id is a number in base 32, so its 128 bits end with its last character. The
+// encoder works from the front: it is given 160 bits, which are 32 characters.
 const (
-	idDigits  = 26
-	crockford = "0123456789abcdefghjkmnpqrstvwxyz"
+	idDigits   = 26
+	wideBytes  = 20
+	wideDigits = 32
 )
 
-var idEncoding = base32.NewEncoding(crockford).WithPadding(base32.NoPadding)
+var encoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
 // NewID returns a fresh id with the given prefix. It is safe for concurrent use
 // and fails only where the system has no randomness, which Go makes fatal.
@@ -42,17 +45,20 @@ func NewID(prefix string) string {
 // NewOrdinal returns the 26 characters of a fresh id without a prefix.
 func NewOrdinal() string {
 	id := uuid.Must(uuid.NewV7())
-	return idEncoding.EncodeToString(id[:])
+	var wide [wideBytes]byte
+	copy(wide[wideBytes-len(id):], id[:])
+	return encoding.EncodeToString(wide[:])[wideDigits-idDigits:]
 }
 
 // IsID reports whether s is an id with the given prefix: exact length, exact
-// alphabet, canonical last character.
+// alphabet, and no more than the 128 bits that 26 characters must hold.
 func IsID(prefix, s string) bool {
 	return len(s) == len(prefix)+idDigits && s[:len(prefix)] == prefix && isOrdinal(s[len(prefix):])
 }
 
 func isOrdinal(s string) bool {
-	var raw [16]byte
-	n, err := idEncoding.Decode(raw[:], []byte(s))
-	return err == nil && n == len(raw) && idEncoding.EncodeToString(raw[:]) == s
+	const zeros = "000000"
+	var wide [wideBytes]byte
+	n, err := encoding.Decode(wide[:], []byte(zeros+s))
+	return err == nil && n == wideBytes && [4]byte(wide[:4]) == [4]byte{}
 }

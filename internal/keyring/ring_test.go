@@ -1,0 +1,247 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/jwt"
+	"github.com/coatcheck/coatcheck/internal/revocation"
+)
+
+// shelf keeps keys in memory, so that a test can play another node, a slow store or
+// a thief with the database.
+type shelf struct {
+	keys    []StoredKey
+	version int64
+	now     time.Time
+	changes []Change
+	audited []audit.Entry
+	rival   func() // another node, just before a change is applied
+}
+
+func (s *shelf) Keys(context.Context) ([]StoredKey, int64, time.Time, error) {
+	return slices.Clone(s.keys), s.version, s.now, nil
+}
+
+func (s *shelf) Change(_ context.Context, version int64, c Change, e *audit.Entry) error {
+	if rival := s.rival; rival != nil {
+		s.rival = nil
+		rival()
+	}
+	if version != s.version {
+		return ErrLost
+	}
+	s.version++
+	s.changes = append(s.changes, c)
+	s.keys = slices.DeleteFunc(s.keys, func(k StoredKey) bool {
+		return slices.Contains(c.Remove, k.ID) || slices.ContainsFunc(c.Put, func(p StoredKey) bool { return p.ID == k.ID })
+	})
+	s.keys = append(s.keys, c.Put...)
+	if e != nil {
+		s.audited = append(s.audited, *e)
+	}
+	return nil
+}
+
+var secret = []byte(strings.Repeat("s", 32))
+
+func newShelf() *shelf { return &shelf{now: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)} }
+
+func newRing(t *testing.T, s *shelf, algorithm jwt.Algorithm) *Ring {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	clock := func() time.Time { return s.now }
+	log := revocation.New(revocation.Config{}, nil, clock, quiet)
+	r, err := New(Config{Algorithm: algorithm, Access: 10 * time.Minute}, s, log, secret, clock, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	load(t, r)
+	return r
+}
+
+func load(t *testing.T, r *Ring) {
+	t.Helper()
+	if err := r.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func signs(t *testing.T, r *Ring) string {
+	t.Helper()
+	signer, err := r.Signer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer.Public().ID
+}
+
+func published(r *Ring, id string) bool {
+	_, found := r.Public(id)
+	set, _ := r.Published()
+	return found && bytes.Contains(set, []byte(id))
+}
+
+func TestANewRingSignsAndHasANextKey(t *testing.T) {
+	for _, algorithm := range []jwt.Algorithm{jwt.ES256, jwt.EdDSA, jwt.RS256} {
+		t.Run(string(algorithm), func(t *testing.T) {
+			r := newRing(t, newShelf(), algorithm)
+			signer, err := r.Signer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := signer.Sign(jwt.Claims{
+				Issuer: "i", Subject: "s", Audience: []string{"a"}, ExpiresAt: 2, IssuedAt: 1, ID: "j", ClientID: "c",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := jwt.Parse(token, r.Public); err != nil {
+				t.Errorf("its own token: %v", err)
+			}
+			if len(r.Keys()) != 2 {
+				t.Errorf("%d keys, want the current and the next", len(r.Keys()))
+			}
+		})
+	}
+}
+
+// OD-3: the next key is published before its first use, the old one until its last
+// token is over.
+func TestRotationByTime(t *testing.T) {
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	first := signs(t, r)
+	next := r.Keys()[1].ID
+	if !published(r, next) {
+		t.Error("the next key is not published")
+	}
+	s.now = s.now.Add(Period)
+	if got := signs(t, r); got != next {
+		t.Errorf("%s signs, want the next key, by its time alone", got)
+	}
+	load(t, r)
+	if !published(r, first) {
+		t.Error("the old key is gone while its tokens live")
+	}
+	s.now = s.now.Add(10*time.Minute + revocation.Margin + time.Second)
+	load(t, r)
+	if published(r, first) {
+		t.Error("the old key is still published after its last token")
+	}
+	if len(r.Keys()) != 2 || r.Keys()[1].ActiveAt.Sub(s.now) < Period-time.Hour {
+		t.Errorf("keys %v", r.Keys())
+	}
+}
+
+func TestRotationByHandWaitsForThePublishedSet(t *testing.T) {
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	first := signs(t, r)
+	from, err := r.Rotate(t.Context(), audit.Entry{Event: audit.KeyRotated})
+	if err != nil || !from.Equal(s.now.Add(Lead)) {
+		t.Fatalf("from %v, %v", from, err)
+	}
+	if signs(t, r) != first {
+		t.Error("a key signs that verifiers cannot have yet")
+	}
+	s.now = from
+	if signs(t, r) == first {
+		t.Error("the old key signs on")
+	}
+	if len(s.audited) != 1 || s.changes[len(s.changes)-1].Changed == "" {
+		t.Errorf("audited %d times, log told %q", len(s.audited), s.changes[len(s.changes)-1].Changed)
+	}
+}
+
+func TestDistrustEndsEveryKey(t *testing.T) {
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	before := r.Keys()
+	if err := r.Distrust(t.Context(), audit.Entry{Event: audit.KeysDistrusted}); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range before {
+		if published(r, k.ID) || !slices.Contains(s.changes[1].Distrust, k.ID) {
+			t.Errorf("key %s is published %v, told to the log %v", k.ID, published(r, k.ID), slices.Contains(s.changes[1].Distrust, k.ID))
+		}
+	}
+	if slices.ContainsFunc(before, func(k StoredKey) bool { return k.ID == signs(t, r) }) {
+		t.Error("a distrusted key signs")
+	}
+	if len(s.audited) != 1 {
+		t.Errorf("audited %d times", len(s.audited))
+	}
+}
+
+func TestAnotherAlgorithmTakesOverAfterTheLead(t *testing.T) {
+	s := newShelf()
+	newRing(t, s, jwt.ES256)
+	r := newRing(t, s, jwt.EdDSA)
+	signer, err := r.Signer()
+	if err != nil || signer.Public().Algorithm != jwt.ES256 {
+		t.Fatalf("signs with %v, %v", signer.Public().Algorithm, err)
+	}
+	s.now = s.now.Add(Lead)
+	if signer, err = r.Signer(); err != nil || signer.Public().Algorithm != jwt.EdDSA {
+		t.Errorf("after the lead it signs with %v, %v", signer.Public().Algorithm, err)
+	}
+}
+
+func TestTwoNodesMakeOneChange(t *testing.T) {
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	s.rival = func() {
+		other := &Ring{config: r.config, store: s, sealer: r.sealer, log: r.log, now: r.now, logger: r.logger}
+		other.held.Store(&keys{})
+		if err := other.Distrust(context.Background(), audit.Entry{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Rotate(t.Context(), audit.Entry{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Keys()) != 3 {
+		t.Errorf("%d keys, want the other node's two and one more next", len(r.Keys()))
+	}
+}
+
+// JCS-1, NIST: whoever has the database has no key.
+func TestKeysAreSealed(t *testing.T) {
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	k := s.keys[0]
+	if bytes.Contains(k.Sealed, []byte("PRIVATE")) {
+		t.Error("a private key in the clear")
+	}
+	other, err := newSealer([]byte(strings.Repeat("x", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.open(k); err == nil {
+		t.Error("opened with another secret")
+	}
+	k.ID = s.keys[1].ID
+	if _, err := r.sealer.open(k); err == nil {
+		t.Error("one key passes for another")
+	}
+	if set, _ := r.Published(); bytes.Contains(set, []byte(`"d"`)) {
+		t.Error("a private member is published")
+	}
+}
+
+func TestNoKeyIsAnError(t *testing.T) {
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	s.now = s.now.Add(-time.Hour)
+	if _, err := r.Signer(); !errors.Is(err, ErrNoKey) {
+		t.Errorf("signs before any key is active: %v", err)
+	}
+}

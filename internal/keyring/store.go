@@ -1,0 +1,40 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/jwt"
+)
+
+// A StoredKey is a signing key as a store keeps it: the private half sealed.
+type StoredKey struct {
+	ID        string
+	Algorithm jwt.Algorithm
+	Sealed    []byte // PKCS #8, sealed under the secret with AES-256-GCM, nonce first
+	Public    []byte // PKIX, DER
+	CreatedAt time.Time
+	ActiveAt  time.Time // signs from here on, until the next key's ActiveAt
+}
+
+// A Change is what happens to the stored keys in one step.
+type Change struct {
+	Put      []StoredKey // added, or replaced by id
+	Remove   []string    // ids that are gone from the published set
+	Distrust []string    // ids among Remove for which a key entry is appended to the log
+	Changed  string      // an id for which a changed entry is appended, so that all nodes look again; may be empty
+}
+
+// ErrLost means that the keys were changed by another node in the meantime.
+var ErrLost = errors.New("keys were changed meanwhile")
+
+// Store keeps the signing keys.
+type Store interface {
+	// Keys returns all keys, their version, and the store's clock.
+	Keys(ctx context.Context) (keys []StoredKey, version int64, now time.Time, err error)
+	// Change applies c if the keys are still at version, and raises it; else it
+	// changes nothing and returns [ErrLost]. A nil entry is not audited.
+	Change(ctx context.Context, version int64, c Change, e *audit.Entry) error
+}

@@ -1,0 +1,109 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/credential"
+)
+
+// An Answer says what a credential is worth (RFC 7662). It may be remembered
+// until Expires, as if it were a token issued at Issued.
+type Answer struct {
+	Standing Standing
+	Audience string // empty for cookies
+	Scope    string
+	Issued   int64 // Unix seconds
+	Expires  int64 // Unix seconds
+	Session  bool  // whether the answer may name the session
+	Cookie   bool  // whether it is about a cookie, which is drawn on no grant
+}
+
+// Introspect says what a cookie, an access token or a refresh token is worth, by
+// the store and never by what is remembered. used is when the asker saw the
+// credential last; zero if it does not say. It returns false for whatever is not
+// good, for whichever reason.
+func (m *Manager) Introspect(ctx context.Context, token string, used time.Time) (Answer, bool, error) {
+	var a Answer
+	var err error
+	switch {
+	case strings.HasPrefix(token, cookiePrefix):
+		a, err = m.introspectCookie(ctx, token, used)
+	case strings.HasPrefix(token, refreshPrefix):
+		a, err = m.introspectRefresh(ctx, token)
+	default:
+		a, err = m.introspectAccess(ctx, token)
+	}
+	if errors.Is(err, ErrNone) {
+		return Answer{}, false, nil
+	}
+	if err != nil {
+		return Answer{}, false, unavailable("introspect", err)
+	}
+	return a, true, nil
+}
+
+func (m *Manager) introspectCookie(ctx context.Context, value string, used time.Time) (Answer, error) {
+	id, secret, ok := cutCookie(value)
+	if !ok {
+		return Answer{}, ErrNone
+	}
+	st, err := m.store.OfSession(ctx, id)
+	if err != nil {
+		return Answer{}, err
+	}
+	if !secret.Opens(st.Session.SecretHash) || st.over(st.Now, m.seen.at(id)) {
+		return Answer{}, ErrNone
+	}
+	seen := st.Now
+	if !used.IsZero() { // a report cannot lie in the future
+		seen = later(earlier(used, st.Now), st.Session.LastSeenAt)
+	}
+	m.seen.touch(id, st.Session.LastSeenAt, seen)
+	issued := st.stamp()
+	life := min(m.config.Access, st.Client.Access)
+	ends := st.IdleEnds(later(seen, m.seen.at(id)))
+	return Answer{
+		Standing: st, Issued: issued, Session: true, Cookie: true,
+		Expires: min(issued+int64(life/time.Second), ends.Unix()),
+	}, nil
+}
+
+func (m *Manager) introspectAccess(ctx context.Context, token string) (Answer, error) {
+	claims, err := m.parse(token, "", m.now())
+	if err != nil || !credential.IsID(credential.Grant, claims.GrantID) {
+		return Answer{}, ErrNone
+	}
+	st, err := m.store.OfGrant(ctx, claims.GrantID)
+	if err != nil {
+		return Answer{}, err
+	}
+	if claims.IssuedAt < st.floor() || st.over(st.Now, m.seen.at(st.Session.ID)) || st.grantOver() {
+		return Answer{}, ErrNone
+	}
+	return Answer{
+		Standing: st, Audience: claims.Audience[0], Scope: claims.Scope,
+		Issued: claims.IssuedAt, Expires: claims.ExpiresAt, Session: claims.SessionID != "",
+	}, nil
+}
+
+func (m *Manager) introspectRefresh(ctx context.Context, text string) (Answer, error) {
+	token, genuine := m.refresh.parse(text)
+	if !genuine {
+		return Answer{}, ErrNone
+	}
+	st, err := m.store.OfGrant(ctx, token.grantID)
+	if err != nil {
+		return Answer{}, err
+	}
+	current := token.generation == st.Grant.Generation && token.secret.Opens(st.Grant.RefreshHash)
+	if !current || st.over(st.Now, m.seen.at(st.Session.ID)) || st.grantOver() {
+		return Answer{}, ErrNone
+	}
+	return Answer{
+		Standing: st, Scope: st.Grant.Scope, Session: st.Client.FirstParty,
+		Issued: st.Grant.CreatedAt.Unix(), Expires: st.Session.ExpiresAt.Unix(),
+	}, nil
+}

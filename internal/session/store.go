@@ -1,0 +1,129 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/feed"
+)
+
+// ErrLost is returned by a step whose condition no longer held: the caller
+// reads again and decides anew.
+var ErrLost = errors.New("lost the swap")
+
+// ErrNone is returned where there is no such record.
+var ErrNone = errors.New("no such record")
+
+// A Swap spends one generation of a grant's refresh token. It succeeds only
+// while the grant is at that generation with that hash, and session, grant, user
+// and client are alive: not ended, not disabled, not past their time, and begun
+// after every OverBefore. All of it is one statement.
+type Swap struct {
+	GrantID    string
+	Generation uint32          // the one being spent
+	Presented  credential.Hash // its hash
+	Next       credential.Hash
+	Salt       [16]byte
+	Rotations  []Rotation // to be kept, newest first; the newest is this one, its At set by the store
+	Seen       bool       // the refresh counts as presence: LastSeenAt rises to the store's clock
+}
+
+// A Renewal gives a live session a new secret and a new proof.
+type Renewal struct {
+	SessionID string
+	Presented credential.Hash // the hash before; zero hashes match, too, for sessions without a cookie
+	Next      credential.Hash // zero where the session has no cookie
+	AMR       []string
+	ACR       string
+}
+
+// An Ending says what is over. One of:
+//
+//   - Kind Session with ID: that session, and only if UserID is empty or its user;
+//   - Kind Session without ID: every live session of UserID but Except, an entry each;
+//   - Kind Grant with ID: that grant alone;
+//   - Kind User or Client with ID: one entry, and OverBefore rises;
+//   - Kind All: one entry, and the issuer's OverBefore rises.
+//
+// A session's end also appends one grant entry for each live grant whose tokens
+// do not name the session; a user's end for each whose tokens do not name the user.
+type Ending struct {
+	Kind   feed.Kind
+	ID     string
+	UserID string
+	Except string
+	Reason string
+}
+
+// Store keeps sessions and grants. Every method is one atomic step, durable when
+// it returns; what ends or changes something appends to the revocation log in
+// the same step.
+type Store interface {
+	// Terms returns the standing of a user with a client before there is a
+	// session: User, Client, OverBefore and Now. ErrNone if either is missing.
+	Terms(ctx context.Context, userID, clientID string) (Standing, error)
+	// Add adds a session with its first grant, and ends the oldest live sessions
+	// of the user beyond max (0: no limit), reason "max". ErrLost, and nothing
+	// added, unless user and client are alive and every OverBefore lies before
+	// s.CreatedAt.
+	Add(ctx context.Context, s Session, g Grant, max int, e audit.Entry) error
+	// OfSession reads a session with its first-party grant; ended ones too.
+	// ErrNone if there is no such record.
+	OfSession(ctx context.Context, id string) (Standing, error)
+	// OfGrant reads a grant with its session; ended ones too. ErrNone likewise.
+	OfGrant(ctx context.Context, id string) (Standing, error)
+	// Rotate applies s, or returns ErrLost.
+	Rotate(ctx context.Context, s Swap) error
+	// Renew applies r to a live session, stamps AuthTime, raises ChangedBefore and
+	// appends a changed entry, or returns ErrLost.
+	Renew(ctx context.Context, r Renewal, e audit.Entry) error
+	// End ends what live things e names and returns how many records that were
+	// (for User, Client and All: 1). Zero changes nothing, appends nothing and
+	// audits nothing.
+	End(ctx context.Context, what Ending, e audit.Entry) (int, error)
+	// List returns up to limit live sessions, by descending id below before (empty:
+	// from the newest), of one user or, with an empty userID, of all, with their users.
+	// Grants are not filled in; Clients names whose they are.
+	List(ctx context.Context, userID, before string, limit int) ([]Listed, error)
+}
+
+// A Listed session is one row of a listing.
+type Listed struct {
+	Session Session
+	Email   string   // its user's
+	Clients []string // ids of the clients with a live grant, sorted
+}
+
+// A Seen says when a session was last used.
+type Seen struct {
+	SessionID string
+	At        time.Time
+}
+
+// UpkeepStore does what no caller waits for.
+type UpkeepStore interface {
+	// Touch raises LastSeenAt of each session named; it never lowers one and never
+	// revives one that is over.
+	Touch(ctx context.Context, seen []Seen) error
+	// Sweep removes sessions, with their grants and application data, that have been
+	// over for longer than keep, at most limit of them, and returns how many.
+	Sweep(ctx context.Context, keep time.Duration, limit int) (int, error)
+	// SetTerms adds or replaces a client's terms; OverBefore and Disabled of an
+	// existing row stay.
+	SetTerms(ctx context.Context, t ClientTerms) error
+	// Count returns the number of live sessions.
+	Count(ctx context.Context) (int, error)
+}
+
+// AttachmentStore keeps the application's own JSON beside a session.
+type AttachmentStore interface {
+	// Attachment returns the document and its version; version 0 and nil if there
+	// is none yet. It goes with the session.
+	Attachment(ctx context.Context, sessionID string) (document []byte, version int64, err error)
+	// SwapAttachment puts document in the place of the one at version, and returns
+	// the new version, or ErrLost; ErrNone if the session is over or missing.
+	SwapAttachment(ctx context.Context, sessionID string, document []byte, version int64) (int64, error)
+}

@@ -1,0 +1,88 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// How often upkeep happens, by the wall. What it does decides nothing: limits are
+// kept at the read, upkeep or not.
+const (
+	flushEvery = 5 * time.Second
+	sweepEvery = time.Minute
+	sweepBatch = 1000
+)
+
+// Declare writes the terms of the first-party client, which come from the
+// configuration.
+func (m *Manager) Declare(ctx context.Context, t ClientTerms) error {
+	if err := m.upkeep.SetTerms(ctx, t); err != nil {
+		return unavailable("write the terms of a client", err)
+	}
+	m.firstParty.Store(&t)
+	return nil
+}
+
+// MayAsk returns what Begin would of an audience and a scope, before there is a
+// session: so that nothing is begun, and no account made, for a request that asks
+// for too much. It knows what was declared by this process.
+func (m *Manager) MayAsk(audience, scope string) error {
+	terms := m.firstParty.Load()
+	if terms == nil {
+		return nil // nothing was declared here: the store decides
+	}
+	st := Standing{Client: *terms}
+	if _, err := st.target(audience, m.config.Issuer); err != nil {
+		return err
+	}
+	_, err := st.scope(scope)
+	return err
+}
+
+// Count returns the number of live sessions.
+func (m *Manager) Count(ctx context.Context) (int, error) { return m.upkeep.Count(ctx) }
+
+// Run writes when sessions were seen and removes what is long over, until ctx
+// ends; then it writes what is left.
+func (m *Manager) Run(ctx context.Context) {
+	flush, sweep := time.NewTicker(flushEvery), time.NewTicker(sweepEvery)
+	defer flush.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushEvery)
+			defer cancel()
+			m.report("flush", m.writeSeen(last, m.seen.unwritten(m.now().Add(seenGrain))))
+			return
+		case <-flush.C:
+			m.report("flush", m.writeSeen(ctx, m.seen.unwritten(m.now())))
+		case <-sweep.C:
+			m.report("sweep", m.Sweep(ctx))
+		}
+	}
+}
+
+// Sweep removes sessions that have been over for longer than any credential drawn
+// on them could be presented, and forgets what memory need not hold.
+func (m *Manager) Sweep(ctx context.Context) error {
+	now := m.now()
+	m.records.Sweep(now.Unix())
+	m.tokens.Sweep(now.Unix())
+	m.seen.forget(now.Add(-2 * m.config.Access))
+	for {
+		n, err := m.upkeep.Sweep(ctx, m.config.Absolute, sweepBatch)
+		if err != nil {
+			return unavailable("sweep sessions", err)
+		}
+		if n < sweepBatch {
+			return nil
+		}
+	}
+}
+
+func (m *Manager) report(what string, err error) {
+	if err != nil {
+		m.logger.Warn("session upkeep failed, it will be tried again", "step", what, "error", err)
+	}
+}

@@ -1,0 +1,196 @@
+// Package sqlstore keeps every record of the house in SQLite or in PostgreSQL,
+// from one portable SQL text that stands beside the method that runs it.
+//
+// It does facts and holds no rules: what a session or an account is allowed is
+// decided above it. Every method is one atomic step, durable when it returns.
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/revocation"
+	"github.com/coatcheck/coatcheck/internal/session"
+)
+
+// Options says which database, and by which clock.
+type Options struct {
+	// URL is sqlite:FILE, relative or absolute, or postgres://….
+	URL string
+	// Now is the clock of the store. SQLite needs one. With PostgreSQL nil means
+	// the database's own, which all nodes share; tests give one.
+	Now func() time.Time
+	// Latency is told how long each step took, waiting included; it may be nil and
+	// is called from many goroutines.
+	Latency func(step string, d time.Duration)
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// DB is the store. It is safe for concurrent use.
+type DB struct {
+	engine  engine
+	now     func() time.Time // nil: the database's own
+	latency func(string, time.Duration)
+	logger  *slog.Logger
+	heard   atomic.Pointer[func([]feed.Entry)]
+	slow    time.Duration // a commit that took longer may have missed tokens: see [DB.step]
+}
+
+// An engine is what differs between the databases.
+type engine interface {
+	// read returns what statements that change nothing run on.
+	read() runner
+	// write performs a step in a transaction and returns when it is durable; the
+	// observer has heard of its entries then.
+	write(ctx context.Context, s *step) error
+	// single runs one statement in a transaction of its own.
+	single(ctx context.Context, query string, args []any) (int64, error)
+	// alone runs f in a transaction that no other opener of the database has
+	// beside it.
+	alone(ctx context.Context, f func(runner) error) error
+	// hurry bounds how long the rest of the transaction can hold a counter.
+	hurry(ctx context.Context, run runner) error
+	// facts fills in what is known of this engine alone.
+	facts(ctx context.Context, f *Facts) error
+	// duplicate reports whether err says that a row breaks this unique constraint,
+	// of which either the name or the column is given.
+	duplicate(err error, constraint, column string) bool
+	close() error
+}
+
+var (
+	_ revocation.Store        = (*DB)(nil)
+	_ keyring.Store           = (*DB)(nil)
+	_ account.Store           = (*DB)(nil)
+	_ account.SetupStore      = (*DB)(nil)
+	_ account.APIKeyStore     = (*DB)(nil)
+	_ session.Store           = (*DB)(nil)
+	_ session.UpkeepStore     = (*DB)(nil)
+	_ session.AttachmentStore = (*DB)(nil)
+	_ audit.Store             = (*DB)(nil)
+)
+
+// slowCommit leaves a second of the two that an entry's Before reaches beyond
+// the time of its step.
+const slowCommit = time.Second
+
+// Open opens the database, makes it if it is a SQLite file that is not there,
+// checks that it keeps what it acknowledges, and brings its schema up to date.
+// No error holds a password.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	db := &DB{now: o.Now, latency: o.Latency, logger: o.Logger, slow: slowCommit}
+	if db.logger == nil {
+		db.logger = slog.New(slog.DiscardHandler)
+	}
+	if db.latency == nil {
+		db.latency = func(string, time.Duration) {}
+	}
+	var kind string
+	var err error
+	switch scheme, _, _ := strings.Cut(o.URL, ":"); scheme {
+	case "sqlite":
+		kind = "sqlite"
+		db.engine, err = openSQLite(ctx, db, o.URL)
+	case "postgres", "postgresql":
+		kind = "postgres"
+		db.engine, err = openPostgres(ctx, db, o.URL)
+	default:
+		return nil, errors.New("the database is neither sqlite:FILE nor postgres://…")
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := loadMigrations(migrationFiles, kind)
+	if err == nil {
+		err = db.migrate(ctx, all)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the database: %w", err), db.engine.close())
+	}
+	return db, nil
+}
+
+// Close waits for what has begun and closes the database. Steps that come later
+// fail.
+func (db *DB) Close() error { return db.engine.close() }
+
+// Heard sets the observer of the revocation log: it is given the entries of each
+// commit of this DB after the commit and before any answer of it leaves. On
+// PostgreSQL commits side by side call it side by side, in no order. Set it
+// before the first step.
+func (db *DB) Heard(observe func([]feed.Entry)) { db.heard.Store(&observe) }
+
+func (db *DB) tell(entries []feed.Entry) {
+	if observe := db.heard.Load(); observe != nil && len(entries) > 0 {
+		(*observe)(entries)
+	}
+}
+
+// clock is the argument that statements take the time from: the injected clock in
+// milliseconds, or null for the database's own.
+func (db *DB) clock() any {
+	if db.now == nil {
+		return nil
+	}
+	return db.now().UnixMilli()
+}
+
+// step performs body as one atomic step at the time of the store, and returns
+// when it is durable.
+//
+// A token drawn while a commit was under way may have been stamped after the
+// entries' Before, if the commit took longer than that reaches. Such a step
+// appends its entries once more before it is acknowledged.
+func (db *DB) step(ctx context.Context, name string, body func(*step) error) error {
+	defer db.measure(name, time.Now())
+	s := &step{db: db, body: body}
+	for range 3 {
+		if err := db.engine.write(ctx, s); err != nil {
+			return err
+		}
+		if !s.late(db.slow) {
+			return nil
+		}
+		db.logger.Warn("a commit was slow, its revocations are logged once more", "step", name, "took", time.Since(s.begun))
+		ends := s.ends
+		s = &step{db: db, body: func(again *step) error { again.ends = ends; return nil }}
+	}
+	return fmt.Errorf("%s: the database is too slow to end anything in time", name)
+}
+
+// late reports whether a step that is durable now may have ended less than it says.
+func (s *step) late(bound time.Duration) bool {
+	if time.Since(s.begun) < bound {
+		return false
+	}
+	for _, e := range s.ends {
+		if e.timed() {
+			return true
+		}
+	}
+	return false
+}
+
+// bare is step for a body that appends nothing and takes no time of its own.
+func (db *DB) bare(ctx context.Context, name string, body func(*step) error) error {
+	defer db.measure(name, time.Now())
+	return db.engine.write(ctx, &step{db: db, body: body, bare: true})
+}
+
+// change is bare for a single statement, and returns the number of rows changed.
+func (db *DB) change(ctx context.Context, name, query string, args ...any) (int64, error) {
+	defer db.measure(name, time.Now())
+	return db.engine.single(ctx, query, args)
+}
+
+func (db *DB) measure(name string, start time.Time) { db.latency(name, time.Since(start)) }

@@ -1,0 +1,2 @@
+-- SQLite needs nothing: it takes the type keytext by its last four letters for
+-- text, compares bytes, and learns now_ms() from the program that opens it.

@@ -1,0 +1,259 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// sqliteEngine is a file with one writer and a pool of readers.
+type sqliteEngine struct {
+	writer  *writer
+	pool    *sql.DB // the writer's one connection
+	readers *sql.DB
+	reads   *statements
+}
+
+// maxReaders bounds the connections that only read.
+const maxReaders = 8
+
+// The pragmas of every connection. The log beside the database (WAL) is cut back
+// to 64 MiB after a checkpoint.
+var commonPragmas = []string{"busy_timeout(5000)", "synchronous(full)", "foreign_keys(1)", "journal_size_limit(67108864)", "temp_store(memory)"}
+
+// sqliteDriver is a driver of our own, so that now_ms is known on our
+// connections alone. It is never reached: SQLite has no clock that the steps of
+// a process could share, so one is always injected.
+var sqliteDriver = sync.OnceValues(func() (*sqlite.Driver, error) {
+	d := &sqlite.Driver{}
+	err := d.RegisterScalarFunction("now_ms", 0, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
+		return nil, errors.New("no clock was injected")
+	})
+	return d, err
+})
+
+// sqlitePath returns the file that a sqlite: URL names, made absolute.
+func sqlitePath(text string) (string, error) {
+	path := strings.TrimPrefix(text, "sqlite:")
+	if rest, found := strings.CutPrefix(path, "//"); found {
+		if !strings.HasPrefix(rest, "/") {
+			return "", errors.New("the database sqlite://… names a host: write sqlite:FILE")
+		}
+		path = rest
+	}
+	if path == "" || strings.HasPrefix(path, ":") || strings.ContainsRune(path, 0) {
+		return "", errors.New("the database sqlite: names no file: write sqlite:FILE")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find the database file: %w", err)
+	}
+	return path, nil
+}
+
+// connector opens connections to one file with given pragmas.
+type connector struct {
+	driver *sqlite.Driver
+	dsn    string
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
+func (c connector) Driver() driver.Driver                        { return c.driver }
+
+func sqliteConnector(path string, pragmas ...string) (connector, error) {
+	d, err := sqliteDriver()
+	if err != nil {
+		return connector{}, fmt.Errorf("prepare the SQLite driver: %w", err)
+	}
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": append(pragmas, commonPragmas...)}
+	file := url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}
+	return connector{d, file.String()}, nil
+}
+
+func openSQLite(ctx context.Context, db *DB, text string) (engine, error) {
+	if db.now == nil {
+		return nil, errors.New("a SQLite database needs a clock")
+	}
+	path, err := sqlitePath(text)
+	if err != nil {
+		return nil, err
+	}
+	// Made here, because SQLite would let others read it. Its log takes the same mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the database file: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("open the database file: %w", err)
+	}
+	write, err := sqliteConnector(path, "journal_mode(wal)")
+	if err != nil {
+		return nil, err
+	}
+	read, err := sqliteConnector(path, "query_only(1)")
+	if err != nil {
+		return nil, err
+	}
+	e := &sqliteEngine{pool: sql.OpenDB(write), readers: sql.OpenDB(read)}
+	e.pool.SetMaxOpenConns(1)
+	e.pool.SetMaxIdleConns(0) // a connection that the writer gives up is closed
+	e.readers.SetMaxOpenConns(maxReaders)
+	e.readers.SetMaxIdleConns(maxReaders)
+	e.reads = newStatements(e.readers)
+	if err := e.check(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), e.pool.Close(), e.readers.Close())
+	}
+	e.writer = startWriter(e.pool, db)
+	return e, nil
+}
+
+// check reads the pragmas back: a driver that ignored one would lose what it had
+// acknowledged.
+func (e *sqliteEngine) check(ctx context.Context) error {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
+		if err := checkPragma(ctx, e.pool, pragma, want); err != nil {
+			return err
+		}
+	}
+	for pragma, want := range map[string]string{"journal_mode": "wal", "query_only": "1", "foreign_keys": "1", "busy_timeout": "5000"} {
+		if err := checkPragma(ctx, e.readers, pragma, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPragma(ctx context.Context, on runner, pragma, want string) error {
+	var got string
+	if err := on.QueryRowContext(ctx, "PRAGMA "+pragma).Scan(&got); err != nil {
+		return fmt.Errorf("read the pragma %s: %w", pragma, err)
+	}
+	if got != want {
+		return fmt.Errorf("the pragma %s is %s and not %s: this file system or this build of SQLite cannot keep what is acknowledged", pragma, got, want)
+	}
+	return nil
+}
+
+func (e *sqliteEngine) read() runner { return e.reads }
+
+func (e *sqliteEngine) write(ctx context.Context, s *step) error {
+	return e.writer.do(ctx, s)
+}
+
+func (e *sqliteEngine) single(ctx context.Context, query string, args []any) (n int64, err error) {
+	err = e.writer.do(ctx, &step{bare: true, body: func(s *step) error {
+		n, err = s.exec(query, args...)
+		return err
+	}})
+	return n, err
+}
+
+func (e *sqliteEngine) alone(ctx context.Context, f func(runner) error) error {
+	return e.writer.do(ctx, &step{bare: true, body: func(s *step) error { return f(s.run) }})
+}
+
+// hurry has nothing to do: there is one writer, and it waits for nobody while it
+// holds the counter.
+func (e *sqliteEngine) hurry(context.Context, runner) error { return nil }
+
+func (e *sqliteEngine) facts(ctx context.Context, f *Facts) error {
+	f.Engine = "SQLite"
+	if err := e.readers.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&f.ServerVersion); err != nil {
+		return fmt.Errorf("read the version of SQLite: %w", err)
+	}
+	return e.writer.do(ctx, &step{bare: true, body: func(s *step) error {
+		err := s.row(`PRAGMA journal_mode`).Scan(&f.Journal)
+		return errors.Join(err, s.row(`PRAGMA synchronous`).Scan(&f.Synchronous), s.row(`PRAGMA foreign_keys`).Scan(&f.ForeignKeys))
+	}})
+}
+
+func (e *sqliteEngine) duplicate(err error, _, column string) bool {
+	var failed *sqlite.Error
+	if !errors.As(err, &failed) {
+		return false
+	}
+	unique := failed.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || failed.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
+	return unique && strings.Contains(failed.Error(), column)
+}
+
+func (e *sqliteEngine) close() error {
+	return errors.Join(e.writer.close(), e.reads.close(), e.readers.Close(), e.pool.Close())
+}
+
+// preparer is what statements are prepared on: one connection or a pool.
+type preparer interface {
+	runner
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// statements keeps each text that was run prepared. It is safe for concurrent
+// use; texts are constants, so there are few. A context that ends interrupts
+// nothing: statements here take microseconds, and an interrupt would end the
+// writer's whole transaction.
+type statements struct {
+	on       preparer
+	prepared sync.Map // of *sql.Stmt by text
+}
+
+func newStatements(on preparer) *statements { return &statements{on: on} }
+
+func (p *statements) of(ctx context.Context, query string) (*sql.Stmt, error) {
+	if kept, found := p.prepared.Load(query); found {
+		return kept.(*sql.Stmt), nil
+	}
+	fresh, err := p.on.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if kept, found := p.prepared.LoadOrStore(query, fresh); found {
+		return kept.(*sql.Stmt), fresh.Close()
+	}
+	return fresh, nil
+}
+
+func (p *statements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	ctx = context.WithoutCancel(ctx)
+	stmt, err := p.of(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+func (p *statements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	ctx = context.WithoutCancel(ctx)
+	stmt, err := p.of(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+func (p *statements) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	ctx = context.WithoutCancel(ctx)
+	stmt, err := p.of(ctx, query)
+	if err != nil { // the same statement unprepared tells of the same error
+		return p.on.QueryRowContext(ctx, query, args...)
+	}
+	return stmt.QueryRowContext(ctx, args...)
+}
+
+func (p *statements) close() error {
+	var failed []error
+	p.prepared.Range(func(query, kept any) bool {
+		p.prepared.Delete(query)
+		failed = append(failed, kept.(*sql.Stmt).Close())
+		return true
+	})
+	return errors.Join(failed...)
+}

@@ -1,0 +1,99 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/store/storetest"
+)
+
+func TestSQLiteKeepsEveryPromise(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, now func() time.Time, heard func([]feed.Entry)) storetest.Stores {
+		db := open(t, Options{URL: sqliteURL(t), Now: now})
+		db.Heard(heard)
+		return faces(db)
+	})
+}
+
+func TestPostgresKeepsEveryPromise(t *testing.T) {
+	schemas := newSchemas(t)
+	storetest.Run(t, func(t *testing.T, now func() time.Time, heard func([]feed.Entry)) storetest.Stores {
+		db := open(t, Options{URL: schemas.fresh(t), Now: now})
+		db.Heard(heard)
+		return faces(db)
+	})
+}
+
+func faces(db *DB) storetest.Stores {
+	return storetest.Stores{
+		Revocation: db, Keys: db, Users: db, Setup: db, APIKeys: db,
+		Sessions: db, Upkeep: db, Attachments: db, Audit: db,
+	}
+}
+
+// onBoth runs a test on a fresh database of each engine.
+func onBoth(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+	t.Run("SQLite", func(t *testing.T) { test(t, sqliteURL(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, newSchemas(t).fresh(t)) })
+}
+
+func open(t testing.TB, o Options) *DB {
+	t.Helper()
+	db, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return db
+}
+
+func sqliteURL(t testing.TB) string {
+	return "sqlite:" + filepath.Join(t.TempDir(), "coatcheck.db")
+}
+
+// schemas are fresh schemas of one PostgreSQL database: as empty as databases of
+// their own, and much sooner made.
+type schemas struct {
+	url   string
+	admin *sql.DB
+	made  atomic.Int64
+}
+
+func newSchemas(t testing.TB) *schemas {
+	t.Helper()
+	s := &schemas{url: storetest.Postgres(t)}
+	admin, err := sql.Open("pgx", s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.admin = admin
+	t.Cleanup(func() { _ = admin.Close() })
+	return s
+}
+
+func (s *schemas) fresh(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("schema_%d", s.made.Add(1))
+	if _, err := s.admin.ExecContext(context.Background(), "CREATE SCHEMA "+name); err != nil {
+		t.Fatal(err)
+	}
+	return s.url + "&search_path=" + name
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,230 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/revocation"
+)
+
+// A runner runs statements: a connection, a transaction or a pool.
+type runner interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// A step is one atomic change. What it ends and what is to be audited is
+// gathered while its body runs and written by its very last statements: the
+// counters of both logs are held for as short as can be.
+type step struct {
+	db     *DB
+	ctx    context.Context
+	run    runner
+	body   func(*step) error
+	begun  time.Time // by the process, to tell a slow commit
+	at     time.Time // the time of the store, read once at the start; zero for a bare step
+	bare   bool
+	ends   []ending
+	audits []audit.Entry
+
+	appended []feed.Entry // what was written to the log
+}
+
+// An ending is what becomes one entry of the log.
+type ending struct {
+	kind   feed.Kind
+	id     string
+	reason string
+}
+
+// over reports whether the entry ends what was given out up to its Before.
+func (e ending) over() bool {
+	return e.kind == feed.User || e.kind == feed.Client || e.kind == feed.All
+}
+
+// timed reports whether the entry is about what was given out up to its Before,
+// instead of naming what is over for good.
+func (e ending) timed() bool { return e.over() || e.kind == feed.Changed }
+
+// storeTime is the time of the store as a table t of one row: the injected clock
+// $1, or the database's own if that is null, and never below the mark.
+const storeTime = `(
+	SELECT CASE WHEN COALESCE(CAST($1 AS BIGINT), now_ms()) > h.mark
+		THEN COALESCE(CAST($1 AS BIGINT), now_ms()) ELSE h.mark END AS now
+	FROM revocation_head h) t`
+
+const readTime = `SELECT t.now FROM ` + storeTime
+
+// perform runs the step from its beginning; it may be called again after the
+// transaction was rolled back.
+func (s *step) perform(ctx context.Context, run runner) error {
+	s.ctx, s.run = ctx, run
+	s.ends, s.audits, s.appended = nil, nil, nil
+	s.begun = time.Now()
+	if !s.bare {
+		var now int64
+		if err := s.row(readTime, s.db.clock()).Scan(&now); err != nil {
+			return fmt.Errorf("read the time of the store: %w", err)
+		}
+		s.at = instant(now)
+	}
+	if err := s.body(s); err != nil {
+		return err
+	}
+	return s.finish()
+}
+
+// exec runs a statement and returns the number of rows that it changed.
+func (s *step) exec(query string, args ...any) (int64, error) {
+	return affected(s.run.ExecContext(s.ctx, query, args...))
+}
+
+func (s *step) row(query string, args ...any) *sql.Row {
+	return s.run.QueryRowContext(s.ctx, query, args...)
+}
+
+// ids runs a query of one column of text.
+func (s *step) ids(query string, args ...any) ([]string, error) {
+	rows, err := s.run.QueryContext(s.ctx, query, args...)
+	return collect(rows, err, scanText)
+}
+
+// end notes that something is over, to be logged when the body has run.
+func (s *step) end(kind feed.Kind, id, reason string) {
+	s.ends = append(s.ends, ending{kind, id, reason})
+}
+
+// audit notes an entry of the audit log likewise.
+func (s *step) audit(e audit.Entry) { s.audits = append(s.audits, e) }
+
+// finish writes what was gathered. Rows come before counters, and the audit
+// counter before that of the log, in every step, so that no two steps can wait
+// for each other: whoever ends or changes a row has held it in the body.
+func (s *step) finish() error {
+	if len(s.ends) == 0 && len(s.audits) == 0 {
+		return nil
+	}
+	if err := s.db.engine.hurry(s.ctx, s.run); err != nil {
+		return fmt.Errorf("bound the time of a step: %w", err)
+	}
+	if err := s.writeAudit(); err != nil {
+		return err
+	}
+	return s.appendLog()
+}
+
+// takeNumbers raises the counter, the mark, and the reach: to $4, and where
+// something is over ($5 = 1) beyond what was reached before, because what was
+// given out since then was stamped one second after that. An end cannot push the
+// reach more than two seconds ahead of its time, so that nobody can push it into
+// the future, where stamps would no longer be believed.
+const takeNumbers = `
+	UPDATE revocation_head SET seq = seq + $1, bits = $2,
+		mark = CASE WHEN mark < $3 THEN $3 ELSE mark END,
+		reach_s = CASE WHEN reach_s < $4 THEN $4 WHEN $5 = 1 AND reach_s < $4 + 2 THEN reach_s + 1 ELSE reach_s END
+	RETURNING seq, reach_s, (SELECT max(lifetime_ms) FROM access_lifetime WHERE held_until > $3)`
+
+const addRevocation = `
+	INSERT INTO revocation (seq, bits, kind, subject, before_s, reason, at_s, until_s)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
+// defaultLifetime stands in while no node has stated how long its tokens live.
+const defaultLifetime = 10 * time.Minute
+
+// appendLog takes numbers from the one counter and writes the entries. A
+// transaction that comes later waits here, so the order of commits is the order
+// of numbers, without a gap.
+func (s *step) appendLog() error {
+	n := len(s.ends)
+	if n == 0 {
+		return nil
+	}
+	random := make([]byte, 2*n)
+	_, _ = rand.Read(random) // never fails: crypto/rand.Read ends the program instead
+	bits := func(i int) int64 { return int64(binary.BigEndian.Uint16(random[2*i:])) }
+	before, over := s.reach()
+	var last, reached int64
+	var lifetime sql.NullInt64
+	if err := s.row(takeNumbers, n, bits(n-1), s.at.UnixMilli(), before, over).Scan(&last, &reached, &lifetime); err != nil {
+		return fmt.Errorf("take numbers of the revocation log: %w", err)
+	}
+	longest := defaultLifetime
+	if lifetime.Valid {
+		longest = time.Duration(lifetime.Int64) * time.Millisecond
+	}
+	for i, end := range s.ends {
+		e := feed.Entry{
+			Seq: uint64(last) - uint64(n-1-i), Kind: end.kind, ID: end.id, Reason: end.reason,
+			Before: revocation.Before(s.at), At: s.at.Unix(), Until: revocation.Until(s.at, longest),
+		}
+		if end.over() {
+			e.Before = reached
+		}
+		if err := s.raise(e); err != nil {
+			return err
+		}
+		_, err := s.exec(addRevocation, int64(e.Seq), bits(i), string(e.Kind), e.ID, e.Before, e.Reason, e.At, e.Until)
+		if err != nil {
+			return fmt.Errorf("append to the revocation log: %w", err)
+		}
+		s.appended = append(s.appended, e)
+	}
+	return nil
+}
+
+// reach returns up to which second the entries of the step reach by their own
+// time, 0 if none does, and 1 if any of them ends something up to there.
+func (s *step) reach() (before, over int64) {
+	for _, e := range s.ends {
+		if e.timed() {
+			before = revocation.Before(s.at)
+		}
+		if e.over() {
+			over = 1
+		}
+	}
+	return before, over
+}
+
+const raiseUser = `
+	UPDATE account SET over_before = CASE WHEN over_before < $2 THEN $2 ELSE over_before END WHERE id = $1`
+
+const raiseClient = `
+	UPDATE client SET over_before = CASE WHEN over_before < $2 THEN $2 ELSE over_before END WHERE id = $1`
+
+const raiseIssuer = `
+	UPDATE issuer SET over_before = CASE WHEN over_before < $1 THEN $1 ELSE over_before END`
+
+const raiseUserChange = `
+	UPDATE account SET changed_before = CASE WHEN changed_before < $2 THEN $2 ELSE changed_before END WHERE id = $1`
+
+const raiseSessionChange = `
+	UPDATE session SET changed_before = CASE WHEN changed_before < $2 THEN $2 ELSE changed_before END WHERE id = $1`
+
+// raise makes durable in the record what an entry says about time.
+func (s *step) raise(e feed.Entry) error {
+	var err error
+	switch e.Kind {
+	case feed.User:
+		_, err = s.exec(raiseUser, e.ID, e.Before)
+	case feed.Client:
+		_, err = s.exec(raiseClient, e.ID, e.Before)
+	case feed.All:
+		_, err = s.exec(raiseIssuer, e.Before)
+	case feed.Changed:
+		if _, err = s.exec(raiseUserChange, e.ID, e.Before); err == nil {
+			_, err = s.exec(raiseSessionChange, e.ID, e.Before)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("raise the time of a %s: %w", e.Kind, err)
+	}
+	return nil
+}
