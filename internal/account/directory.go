@@ -56,6 +56,7 @@ type Directory struct {
 	hasher  *Hasher
 	signIns *throttle.SignIn
 	signUps *throttle.Limiter
+	now     func() time.Time
 	logger  *slog.Logger
 }
 
@@ -65,7 +66,7 @@ func New(c Config, stores Stores, hasher *Hasher, log *revocation.Log, now func(
 		config: c, users: stores.Users, setup: stores.Setup, audit: stores.Audit, hasher: hasher,
 		apikeys: newAPIKeys(stores.APIKeys, log, now),
 		signIns: throttle.NewSignIn(now, maxCounters, c.Throttle),
-		signUps: throttle.New(now, maxCounters), logger: logger,
+		signUps: throttle.New(now, maxCounters), now: now, logger: logger,
 	}
 }
 
@@ -179,7 +180,7 @@ func (d *Directory) SignUp(ctx context.Context, n NewUser, from audit.Origin) (P
 	if u, err = d.users.AddUser(ctx, u, hash, e); err != nil {
 		return Proof{}, err
 	}
-	return Proof{userID: u.ID, methods: []string{"pwd"}}, nil
+	return proven(u, d.now()), nil
 }
 
 // Add adds a user for an administrator.

@@ -9,9 +9,21 @@ import (
 // what means. Only this package can fill one in, and the empty Proof begins no
 // session: there is no way past a login method.
 type Proof struct {
-	userID  string
-	methods []string
-	at      time.Time
+	userID          string
+	methods         []string
+	at              time.Time
+	passwordVersion int64 // of the user when the proof began
+}
+
+func proven(u User, at time.Time) Proof {
+	return Proof{userID: u.ID, methods: []string{"pwd"}, at: at, passwordVersion: u.PasswordVersion}
+}
+
+// Holds reports whether the proof is still one for this reading of its user: the
+// user may be in, and the password has not been set since. A proof takes as long as
+// a hash, and the world does not wait for it.
+func (p Proof) Holds(u User) bool {
+	return p.userID != "" && p.userID == u.ID && !u.Disabled && p.passwordVersion == u.PasswordVersion
 }
 
 // UserID returns whose account was proven, or "" for the empty Proof.

@@ -52,5 +52,5 @@ func (d *Directory) ClaimSetup(ctx context.Context, token string, n NewUser, fro
 	if u, err = d.users.ClaimSetup(ctx, secret.Hash(), u, hash, e); err != nil {
 		return Proof{}, err
 	}
-	return Proof{userID: u.ID, methods: []string{"pwd"}}, nil
+	return proven(u, d.now()), nil
 }

@@ -22,6 +22,9 @@ type User struct {
 	CreatedAt     time.Time
 	OverBefore    int64 // Unix seconds: sessions begun and tokens issued up to here are over; never falls
 	ChangedBefore int64 // Unix seconds: tokens issued up to here are to be renewed; never falls
+	// PasswordVersion counts how often the password was set; the upgrade of a hash
+	// does not count.
+	PasswordVersion int64
 }
 
 // Admin is the role that may use the administration.
@@ -83,7 +86,8 @@ type Store interface {
 	ChangeUser(ctx context.Context, id string, c UserChange, e audit.Entry) (User, error)
 	// SetPassword applies c, or returns [ErrLost] if the stored hash is not c.Old.
 	// With an empty Keep, EndOthers and EndAll it ends nothing and, when e.Event is
-	// empty, audits nothing: that is the upgrade of a hash.
+	// empty, audits nothing: that is the upgrade of a hash. Otherwise it raises
+	// PasswordVersion by one.
 	SetPassword(ctx context.Context, c PasswordChange, e audit.Entry) error
 	// DeleteUser removes the user with all sessions, and appends a user entry.
 	DeleteUser(ctx context.Context, id string, e audit.Entry) error

@@ -31,7 +31,7 @@ type Config struct {
 	Secret Secret
 	// File that holds the value of secret.
 	SecretFile string
-	// What sign-in may hand out: cookie, token and token_cookie.
+	// What sign-in may hand out: cookie, and token for access and refresh tokens in the body or as cookies.
 	Transports []string
 	// Networks (CIDR) of reverse proxies whose X-Forwarded headers are believed.
 	Proxies []netip.Prefix

@@ -90,8 +90,8 @@ var keys = []Key{
 		func(c *Config) value { return path(&c.SecretFile) },
 	},
 	{
-		"transports", "cookie, token", "What sign-in may hand out: cookie, token and token_cookie.", false,
-		func(c *Config) value { return some(&c.Transports, true, "cookie", "token", "token_cookie") },
+		"transports", "cookie, token", "What sign-in may hand out: cookie, and token for access and refresh tokens in the body or as cookies.", false,
+		func(c *Config) value { return some(&c.Transports, true, "cookie", "token") },
 	},
 	{
 		"proxies", "", "Networks (CIDR) of reverse proxies whose X-Forwarded headers are believed.", false,

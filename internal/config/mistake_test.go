@@ -36,8 +36,8 @@ func TestMistakes(t *testing.T) {
 		{"listen beyond ports", "listen = ':65536'", "coatcheck.toml:1: listen: \"65536\" is no port: a whole number from 0 to 65535"},
 		{"listen on no host", "listen = 'a b:80'", "coatcheck.toml:1: listen: \"a b\" is neither a host name nor an IP address"},
 		{"metrics on the same", "listen = ':1'\nmetrics.listen = ':1'", "coatcheck.toml:2: metrics.listen: metrics are for operators only and need an address of their own, not that of listen"}, // V-106
-		{"no transport", "transports = []", "coatcheck.toml:1: transports: at least one is needed of cookie, token or token_cookie"},
-		{"unknown transport", "transports = ['smoke']", "coatcheck.toml:1: transports: \"smoke\" is not known in this version: it is cookie, token or token_cookie"},
+		{"no transport", "transports = []", "coatcheck.toml:1: transports: at least one is needed of cookie or token"},
+		{"unknown transport", "transports = ['smoke']", "coatcheck.toml:1: transports: \"smoke\" is not known in this version: it is cookie or token"},
 		{"one twice", "transports = ['token', 'token']", "coatcheck.toml:1: transports: \"token\" is there twice"},
 		{"invitations", "sign_up = 'invite'", "coatcheck.toml:1: sign_up: \"invite\" is not known in this version: it is open or closed"},
 		{"verification without mail", "verify_email = 'required'", "coatcheck.toml:1: verify_email: \"required\" is not known in this version: it is optional"},

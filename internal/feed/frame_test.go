@@ -140,7 +140,7 @@ func FuzzReader(f *testing.F) { // V-13
 			if err != nil {
 				return
 			}
-			if len(e.Data) > len(stream) || strings.ContainsAny(e.Name+e.ID, "\n\x00") && strings.Contains(e.ID, "\x00") {
+			if len(e.Data) > len(stream) || strings.Contains(e.Name+e.ID, "\n") || strings.Contains(e.ID, "\x00") {
 				t.Fatalf("event %+v of a stream of %d bytes", e, len(stream))
 			}
 			var entry Entry

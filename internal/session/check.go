@@ -186,7 +186,7 @@ func (m *Manager) check(ctx context.Context, id string, opens func(*Standing) er
 	if m.log.Current(ctx) == nil {
 		r, verdict := m.records.Get(id, now.Unix())
 		if verdict == feed.Live && !r.standing.over(now, m.seen.at(id)) && opens(&r.standing) == nil {
-			return m.holder(&r.standing, now), nil
+			return m.holder(ctx, &r.standing, now)
 		}
 	}
 	st, err := m.store.OfSession(ctx, id)
@@ -203,7 +203,7 @@ func (m *Manager) check(ctx context.Context, id string, opens func(*Standing) er
 		return Holder{}, ErrEnded
 	}
 	m.remember(&st, now)
-	return m.holder(&st, now), nil
+	return m.holder(ctx, &st, now)
 }
 
 func (m *Manager) remember(st *Standing, now time.Time) {
@@ -211,7 +211,9 @@ func (m *Manager) remember(st *Standing, now time.Time) {
 	m.records.Put(st.Session.ID, subject, now.Add(m.config.Access).Unix(), &record{standing: *st})
 }
 
-func (m *Manager) holder(st *Standing, now time.Time) Holder {
-	m.seen.touch(st.Session.ID, st.Session.LastSeenAt, now)
-	return Holder{Standing: st, Seen: now, Via: ViaCookie}
+func (m *Manager) holder(ctx context.Context, st *Standing, now time.Time) (Holder, error) {
+	if err := m.see(ctx, st, now); err != nil {
+		return Holder{}, err
+	}
+	return Holder{Standing: st, Seen: now, Via: ViaCookie}, nil
 }

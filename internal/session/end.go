@@ -55,6 +55,11 @@ func (m *Manager) end(ctx context.Context, what Ending, actor string, from audit
 	case feed.User:
 		e.UserID = what.ID
 	}
+	if what.Kind == feed.Session { // what is alive by memory alone is to be ended, too
+		if err := m.writeSeen(ctx, m.seen.of(what.ID)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := m.store.End(ctx, what, e)
 	if err != nil {
 		return 0, unavailable("end sessions", err)

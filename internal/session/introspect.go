@@ -61,7 +61,9 @@ func (m *Manager) introspectCookie(ctx context.Context, value string, used time.
 	if !used.IsZero() { // a report cannot lie in the future
 		seen = later(earlier(used, st.Now), st.Session.LastSeenAt)
 	}
-	m.seen.touch(id, st.Session.LastSeenAt, seen)
+	if err := m.see(ctx, &st, seen); err != nil {
+		return Answer{}, err
+	}
 	issued := st.stamp()
 	life := min(m.config.Access, st.Client.Access)
 	ends := st.IdleEnds(later(seen, m.seen.at(id)))

@@ -128,7 +128,7 @@ func (m *Manager) Begin(ctx context.Context, proof account.Proof, o Opening) (Op
 
 func (m *Manager) begin(ctx context.Context, proof account.Proof, o Opening) (Opened, error) {
 	st, err := m.store.Terms(ctx, proof.UserID(), FirstParty)
-	if errors.Is(err, ErrNone) || err == nil && st.User.Disabled {
+	if errors.Is(err, ErrNone) || err == nil && !proof.Holds(st.User) {
 		return Opened{}, account.ErrCredentials
 	}
 	if err != nil {
@@ -161,7 +161,25 @@ func (m *Manager) begin(ctx context.Context, proof account.Proof, o Opening) (Op
 		return Opened{}, unavailable("add a session", err)
 	}
 	opened.Standing = st
-	return opened, nil
+	return opened, m.recheck(ctx, proof, &st, o.From)
+}
+
+// recheck looks once more at what the proof rests on, now that whoever ends the
+// user's sessions would find this one too. So either the one who has set a new
+// password meanwhile has ended this session, or it ends here.
+func (m *Manager) recheck(ctx context.Context, proof account.Proof, st *Standing, from audit.Origin) error {
+	now, err := m.store.Terms(ctx, st.User.ID, st.Client.ID)
+	if err == nil && proof.Holds(now.User) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, ErrNone) {
+		return unavailable("read the terms of a session", err)
+	}
+	what := Ending{Kind: feed.Session, ID: st.Session.ID, Reason: "proof_outdated"}
+	if _, err := m.end(ctx, what, "system", from); err != nil {
+		return err
+	}
+	return account.ErrCredentials
 }
 
 // draft fills in the session and its first grant, stamped after everything that

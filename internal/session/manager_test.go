@@ -451,3 +451,47 @@ func TestAuditTellsWhoWhatAndWhere(t *testing.T) {
 		t.Errorf("audit %+v", got)
 	}
 }
+
+// V-54: a sign-in whose password was right when it was looked at, and was changed
+// before the session began, begins none.
+func TestAProofDoesNotOutliveThePassword(t *testing.T) {
+	for name, at := range map[string]func(w *world, change func()){
+		"changed before it begins":                 func(_ *world, change func()) { change() },
+		"changed just before the session is there": func(w *world, change func()) { w.faults.adding = change },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, defaults())
+			w.person("ada@example.com")
+			u, err := w.accounts.FindByEmail(t.Context(), "ada@example.com")
+			w.must(err)
+			proof, err := w.accounts.CheckPassword(t.Context(), u.Email, password, here)
+			w.must(err)
+			at(w, func() {
+				w.must(w.accounts.ChangePassword(t.Context(), u, password, "an even longer pass phrase", "", true, here))
+			})
+			_, err = w.Begin(t.Context(), proof, session.Opening{From: here, Event: audit.SignedIn, Cookie: true})
+			if !errors.Is(err, account.ErrCredentials) {
+				t.Errorf("answered %v", err)
+			}
+			if n, err := w.Count(t.Context()); err != nil || n != 0 {
+				t.Errorf("%d sessions are live, %v", n, err)
+			}
+		})
+	}
+}
+
+// A session seen shortly before its idle end is alive for the store, too.
+func TestASightingAtTheEdgeIsWritten(t *testing.T) {
+	w := newWorld(t, defaults())
+	opened := w.begin("ada@example.com")
+	w.pass(7*24*time.Hour - 2*time.Second)
+	_, err := w.CheckCookie(t.Context(), opened.Cookie)
+	w.must(err)
+	w.pass(4 * time.Second)
+	if _, err := w.refresh(opened.Tokens.Refresh); err != nil {
+		t.Errorf("a refresh after the edge: %v", err)
+	}
+	if n, err := w.Count(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d sessions are live, %v", n, err)
+	}
+}

@@ -24,6 +24,9 @@ const (
 	seenStep = time.Second
 	// seenGrain is how much later it must be for a write, while it is in use.
 	seenGrain = 10 * time.Second
+	// seenEdge is how long before the idle end a sighting is written at once: the
+	// store must not take for over what memory knows to be in use.
+	seenEdge = 30 * time.Second
 )
 
 // at returns when the session was last seen, as far as memory knows.
@@ -47,6 +50,13 @@ func (p *presence) touch(id string, stored, now time.Time) {
 	p.last[id] = sighting{at: later(now, known.at), stored: later(stored, known.stored)}
 }
 
+// stored returns what the store is known to have; zero if nothing is known.
+func (p *presence) stored(id string) time.Time {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.last[id].stored
+}
+
 // unwritten returns the sightings that are worth a write at the given time: of
 // sessions that are quiet since, and of those in use when enough has passed.
 func (p *presence) unwritten(now time.Time) []Seen {
@@ -61,14 +71,24 @@ func (p *presence) unwritten(now time.Time) []Seen {
 	return batch
 }
 
-// unwrittenOf returns the sighting of one session, if the store does not have it.
-func (p *presence) unwrittenOf(id string) []Seen {
+// of returns what the store does not have, of one session or, with an empty id, of
+// all.
+func (p *presence) of(id string) []Seen {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if s := p.last[id]; s.at.After(s.stored) {
-		return []Seen{{SessionID: id, At: s.at}}
+	if id != "" {
+		if s := p.last[id]; s.at.After(s.stored) {
+			return []Seen{{SessionID: id, At: s.at}}
+		}
+		return nil
 	}
-	return nil
+	var batch []Seen
+	for id, s := range p.last {
+		if s.at.After(s.stored) {
+			batch = append(batch, Seen{SessionID: id, At: s.at})
+		}
+	}
+	return batch
 }
 
 // wrote notes what the store has now.
@@ -93,6 +113,17 @@ func (p *presence) forget(before time.Time) {
 			delete(p.last, id)
 		}
 	}
+}
+
+// see notes that the holder of a session is here at the given time.
+func (m *Manager) see(ctx context.Context, st *Standing, now time.Time) error {
+	s := &st.Session
+	m.seen.touch(s.ID, s.LastSeenAt, now)
+	stored := later(m.seen.stored(s.ID), s.LastSeenAt)
+	if now.Add(seenEdge).Before(stored.Add(s.Idle)) {
+		return nil
+	}
+	return m.writeSeen(ctx, m.seen.of(s.ID))
 }
 
 // writeSeen writes a batch of sightings.

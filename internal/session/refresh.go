@@ -132,7 +132,7 @@ func (m *Manager) rotate(ctx context.Context, st *Standing, token refreshToken, 
 		key = credential.Hash{} // a key that does not change proves nothing
 	}
 	rotations := append([]Rotation{{Key: key}}, st.Grant.Rotations...)
-	if err := m.writeSeen(ctx, m.seen.unwrittenOf(st.Session.ID)); err != nil {
+	if err := m.writeSeen(ctx, m.seen.of(st.Session.ID)); err != nil {
 		return Tokens{}, err
 	}
 	err = m.store.Rotate(ctx, Swap{

@@ -53,7 +53,7 @@ func (m *Manager) Run(ctx context.Context) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushEvery)
 			defer cancel()
-			m.report("flush", m.writeSeen(last, m.seen.unwritten(m.now().Add(seenGrain))))
+			m.report("flush", m.writeSeen(last, m.seen.of("")))
 			return
 		case <-flush.C:
 			m.report("flush", m.writeSeen(ctx, m.seen.unwritten(m.now())))

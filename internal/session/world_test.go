@@ -56,6 +56,14 @@ type faultyStore struct {
 	session.Store
 	before, after error
 	restored      func(*session.Grant)
+	adding        func()
+}
+
+func (f *faultyStore) Add(ctx context.Context, s session.Session, g session.Grant, max int, e audit.Entry) error {
+	if f.adding != nil {
+		f.adding()
+	}
+	return f.Store.Add(ctx, s, g, max, e)
 }
 
 func (f *faultyStore) Rotate(ctx context.Context, s session.Swap) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
 
-const addAPIKey = `INSERT INTO api_key (id, name, scopes, hash, created_at) VALUES ($1, $2, $3, $4, $5)`
+const addServiceKey = `INSERT INTO api_key (id, name, scopes, hash, created_at) VALUES ($1, $2, $3, $4, $5)`
 
 // AddAPIKey adds an API key. See [account.APIKeyStore].
 func (db *DB) AddAPIKey(ctx context.Context, k account.APIKey, e audit.Entry) (account.APIKey, error) {
@@ -22,7 +22,7 @@ func (db *DB) AddAPIKey(ctx context.Context, k account.APIKey, e audit.Entry) (a
 	}
 	err = db.step(ctx, "add_apikey", func(s *step) error {
 		k.CreatedAt = s.at
-		if _, err := s.exec(addAPIKey, k.ID, k.Name, scopes, k.Hash[:], k.CreatedAt.UnixMilli()); err != nil {
+		if _, err := s.exec(addServiceKey, k.ID, k.Name, scopes, k.Hash[:], k.CreatedAt.UnixMilli()); err != nil {
 			return fmt.Errorf("add an API key: %w", err)
 		}
 		s.audit(e)
@@ -34,12 +34,12 @@ func (db *DB) AddAPIKey(ctx context.Context, k account.APIKey, e audit.Entry) (a
 	return k, nil
 }
 
-const findAPIKey = `SELECT id, name, scopes, hash, created_at FROM api_key WHERE id = $1`
+const findServiceKey = `SELECT id, name, scopes, hash, created_at FROM api_key WHERE id = $1`
 
 // FindAPIKey reads an API key. See [account.APIKeyStore].
 func (db *DB) FindAPIKey(ctx context.Context, id string) (account.APIKey, error) {
 	defer db.measure("find_apikey", time.Now())
-	k, err := scanAPIKey(db.engine.read().QueryRowContext(ctx, findAPIKey, id))
+	k, err := scanAPIKey(db.engine.read().QueryRowContext(ctx, findServiceKey, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return account.APIKey{}, account.ErrNoUser
 	}
@@ -49,12 +49,12 @@ func (db *DB) FindAPIKey(ctx context.Context, id string) (account.APIKey, error)
 	return k, nil
 }
 
-const listAPIKeys = `SELECT id, name, scopes, hash, created_at FROM api_key ORDER BY created_at, id`
+const listServiceKeys = `SELECT id, name, scopes, hash, created_at FROM api_key ORDER BY created_at, id`
 
 // APIKeys lists the API keys. See [account.APIKeyStore].
 func (db *DB) APIKeys(ctx context.Context) ([]account.APIKey, error) {
 	defer db.measure("list_apikeys", time.Now())
-	rows, err := db.engine.read().QueryContext(ctx, listAPIKeys)
+	rows, err := db.engine.read().QueryContext(ctx, listServiceKeys)
 	return collect(rows, err, scanAPIKey)
 }
 
@@ -68,12 +68,12 @@ func scanAPIKey(r row) (k account.APIKey, err error) {
 	return k, err
 }
 
-const removeAPIKey = `DELETE FROM api_key WHERE id = $1`
+const removeServiceKey = `DELETE FROM api_key WHERE id = $1`
 
 // RemoveAPIKey removes an API key. See [account.APIKeyStore].
 func (db *DB) RemoveAPIKey(ctx context.Context, id string, e audit.Entry) error {
 	return db.step(ctx, "remove_apikey", func(s *step) error {
-		n, err := s.exec(removeAPIKey, id)
+		n, err := s.exec(removeServiceKey, id)
 		if err != nil {
 			return fmt.Errorf("remove an API key: %w", err)
 		}

@@ -116,6 +116,7 @@ func BenchmarkRotate(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		defer update.Close()
 		b.ResetTimer()
 		for b.Loop() {
 			if _, err := update.ExecContext(ctx, 1); err != nil {

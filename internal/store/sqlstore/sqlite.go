@@ -89,7 +89,7 @@ func openSQLite(ctx context.Context, db *DB, text string) (engine, error) {
 		return nil, err
 	}
 	// Made here, because SQLite would let others read it. Its log takes the same mode.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(filepath.Clean(path), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the database file: %w", err)
 	}
@@ -202,57 +202,63 @@ type preparer interface {
 // writer's whole transaction.
 type statements struct {
 	on       preparer
-	prepared sync.Map // of *sql.Stmt by text
+	kept     sync.Map   // of prepared by text
+	prepares sync.Mutex // held by who adds to it
 }
+
+type prepared struct{ *sql.Stmt }
 
 func newStatements(on preparer) *statements { return &statements{on: on} }
 
-func (p *statements) of(ctx context.Context, query string) (*sql.Stmt, error) {
-	if kept, found := p.prepared.Load(query); found {
-		return kept.(*sql.Stmt), nil
+func (p *statements) of(ctx context.Context, query string) (prepared, error) {
+	if kept, found := p.kept.Load(query); found {
+		return kept.(prepared), nil
+	}
+	p.prepares.Lock()
+	defer p.prepares.Unlock()
+	if kept, found := p.kept.Load(query); found {
+		return kept.(prepared), nil
 	}
 	fresh, err := p.on.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, err
+		return prepared{}, err
 	}
-	if kept, found := p.prepared.LoadOrStore(query, fresh); found {
-		return kept.(*sql.Stmt), fresh.Close()
-	}
-	return fresh, nil
+	p.kept.Store(query, prepared{fresh})
+	return prepared{fresh}, nil
 }
 
 func (p *statements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	ctx = context.WithoutCancel(ctx)
-	stmt, err := p.of(ctx, query)
+	run, err := p.of(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.ExecContext(ctx, args...)
+	return run.ExecContext(ctx, args...)
 }
 
 func (p *statements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	ctx = context.WithoutCancel(ctx)
-	stmt, err := p.of(ctx, query)
+	run, err := p.of(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(ctx, args...)
+	return run.QueryContext(ctx, args...)
 }
 
 func (p *statements) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	ctx = context.WithoutCancel(ctx)
-	stmt, err := p.of(ctx, query)
+	run, err := p.of(ctx, query)
 	if err != nil { // the same statement unprepared tells of the same error
 		return p.on.QueryRowContext(ctx, query, args...)
 	}
-	return stmt.QueryRowContext(ctx, args...)
+	return run.QueryRowContext(ctx, args...)
 }
 
 func (p *statements) close() error {
 	var failed []error
-	p.prepared.Range(func(query, kept any) bool {
-		p.prepared.Delete(query)
-		failed = append(failed, kept.(*sql.Stmt).Close())
+	p.kept.Range(func(query, kept any) bool {
+		p.kept.Delete(query)
+		failed = append(failed, kept.(prepared).Close())
 		return true
 	})
 	return errors.Join(failed...)

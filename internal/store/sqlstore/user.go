@@ -45,7 +45,7 @@ func (s *step) addUser(u account.User, password string, e audit.Entry) (account.
 	return u, nil
 }
 
-const userColumns = `a.id, a.email, a.email_key, a.email_verified, a.name, a.roles, a.disabled, a.created_at, a.over_before, a.changed_before`
+const userColumns = `a.id, a.email, a.email_key, a.email_verified, a.name, a.roles, a.disabled, a.created_at, a.over_before, a.changed_before, a.password_version`
 
 // userFields receives userColumns.
 type userFields struct {
@@ -56,7 +56,7 @@ type userFields struct {
 
 func (f *userFields) dest() []any {
 	u := &f.user
-	return []any{&u.ID, &u.Email, &u.EmailKey, &u.EmailVerified, &u.Name, &f.roles, &u.Disabled, &f.created, &u.OverBefore, &u.ChangedBefore}
+	return []any{&u.ID, &u.Email, &u.EmailKey, &u.EmailVerified, &u.Name, &f.roles, &u.Disabled, &f.created, &u.OverBefore, &u.ChangedBefore, &u.PasswordVersion}
 }
 
 func (f *userFields) value() account.User {
@@ -111,7 +111,7 @@ func scanUser(r row) (account.User, error) {
 // is over, and what is read stays true.
 const holdUser = `
 	UPDATE account AS a SET name = a.name WHERE a.id = $1
-	RETURNING id, email, email_key, email_verified, name, roles, disabled, created_at, over_before, changed_before`
+	RETURNING id, email, email_key, email_verified, name, roles, disabled, created_at, over_before, changed_before, password_version`
 
 const changeUser = `
 	UPDATE account SET name = $2, roles = $3, email_verified = $4, disabled = $5 WHERE id = $1`
@@ -186,14 +186,20 @@ func applyChange(u *account.User, c account.UserChange) bool {
 	return u.Name != old.Name || u.EmailVerified != old.EmailVerified || !slices.Equal(u.Roles, old.Roles)
 }
 
-const setPassword = `UPDATE account SET password = $2 WHERE id = $1 AND ($3 = '' OR password = $3)`
+const setPassword = `
+	UPDATE account SET password = $2, password_version = password_version + $4
+	WHERE id = $1 AND ($3 = '' OR password = $3)`
 
 const hasUser = `SELECT count(*) FROM account WHERE id = $1`
 
 // SetPassword sets a password. See [account.Store].
 func (db *DB) SetPassword(ctx context.Context, c account.PasswordChange, e audit.Entry) error {
 	return db.step(ctx, "set_password", func(s *step) error {
-		n, err := s.exec(setPassword, c.UserID, c.New, c.Old)
+		counted := 0
+		if e.Event != "" {
+			counted = 1
+		}
+		n, err := s.exec(setPassword, c.UserID, c.New, c.Old, counted)
 		if err != nil {
 			return fmt.Errorf("set a password: %w", err)
 		}

@@ -108,8 +108,10 @@ func TestWriterTellsBeforeItAnswers(t *testing.T) {
 		}
 	}
 	close(heard)
-	for _, answer := range answers {
-		<-answer
+	for i, want := range []error{nil, errOwn} {
+		if err := <-answers[i]; !errors.Is(err, want) {
+			t.Errorf("step %d: %v, want %v", i, err, want)
+		}
 	}
 }
 

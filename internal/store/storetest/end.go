@@ -26,6 +26,7 @@ var endPromises = []promise{
 		{"I-1 a verifier that has heard of it refuses the tokens", endTokens},
 		{"I-1 and those stamped ahead, after another end or change in the same second", endTokensAhead},
 		{"eight at once end it once", endRace},
+		{"one that began in the very second that the end reaches", endBoundary},
 		{"I-10 what is over stays over, and OverBefore never falls", overBeforeNeverFalls},
 	}},
 	{"session.Store.End", "Zero changes nothing, appends nothing and audits nothing.", []proof{
@@ -216,6 +217,26 @@ func endRace(t *testing.T, f *fixture) {
 		equal(t, "the number of records ended", sum, 1)
 		equal(t, "the number of entries", len(f.log(t)), n+1)
 		equal(t, "the number of audit entries", len(f.audits(t)), last+1)
+	}
+}
+
+// endBoundary: what is stamped in the second of Before is over, to its last
+// millisecond.
+func endBoundary(t *testing.T, f *fixture) {
+	for _, kind := range []feed.Kind{feed.User, feed.Client, feed.All} {
+		t.Run(string(kind), func(t *testing.T) {
+			f := f.again(t)
+			in := f.draft(f.user(t).ID)
+			in.CreatedAt = time.Unix(f.entry(kind, "", "").Before, 0).UTC().Add(999 * time.Millisecond)
+			in.LastSeenAt, in.Grant.CreatedAt = in.CreatedAt, in.CreatedAt
+			f.add(t, in)
+			id := map[feed.Kind]string{feed.User: in.UserID, feed.Client: in.Grant.ClientID}[kind]
+			f.end(t, 1, session.Ending{Kind: kind, ID: id})
+			wantErr(t, "Rotate", f.Sessions.Rotate(t.Context(), in.swap("refresh 2")), session.ErrLost)
+			if kind != feed.Client {
+				f.wantOver(t, in)
+			}
+		})
 	}
 }
 

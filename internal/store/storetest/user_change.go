@@ -31,6 +31,10 @@ var userChangePromises = []promise{
 		{"the upgrade leaves the hash alone changed", setPasswordUpgrade},
 		{"with an event there is one audit entry", setPasswordAudited},
 	}},
+	{"account.Store.SetPassword", "Otherwise it raises PasswordVersion by one.", []proof{
+		{"each time", setPasswordAnyOld},
+		{"but not for the upgrade of a hash", setPasswordUpgrade},
+	}},
 	{"account.Store.DeleteUser", "DeleteUser removes the user with all sessions, and appends a user entry.", []proof{
 		{"V-34 nothing of the user is found again", deleteUser},
 		{"V-34 who comes back by the same email has nothing of it", deleteUserAndComeBack},
@@ -199,6 +203,7 @@ func setPasswordRace(t *testing.T, f *fixture) {
 		c := account.PasswordChange{UserID: u.ID, Old: "old", New: "new"}
 		return f.Users.SetPassword(t.Context(), c, noted(audit.PasswordChanged))
 	}), account.ErrLost)
+	u.PasswordVersion = 1
 	f.foundUser(t, u, "new")
 	equal(t, "the number of audit entries", len(f.audits(t)), n+1)
 }
@@ -216,6 +221,7 @@ func setPasswordEndOthers(t *testing.T, f *fixture) {
 	n := len(f.log(t))
 	f.setPassword(t, account.PasswordChange{UserID: u.ID, Old: "old", New: "new", Keep: kept.ID, EndOthers: true})
 	f.wantLog(t, n, f.entry(feed.Session, other.ID, ""), f.entry(feed.Session, third.ID, ""), f.entry(feed.Grant, third.Grant.ID, ""))
+	u.PasswordVersion = 1
 	f.foundUser(t, u, "new")
 	f.wantAlive(t, kept)
 	f.wantAlive(t, theirs)
@@ -231,7 +237,7 @@ func setPasswordEndAll(t *testing.T, f *fixture) {
 	n := len(f.log(t))
 	f.setPassword(t, account.PasswordChange{UserID: u.ID, New: "new", EndAll: true})
 	f.wantLog(t, n, f.entry(feed.User, u.ID, ""), f.entry(feed.Grant, hidden.Grant.ID, ""))
-	u.OverBefore = f.reach(t, feed.User)
+	u.OverBefore, u.PasswordVersion = f.reach(t, feed.User), 1
 	f.foundUser(t, u, "new")
 	f.wantOver(t, mine)
 	f.wantOver(t, hidden)
@@ -242,6 +248,7 @@ func setPasswordAnyOld(t *testing.T, f *fixture) {
 	u := f.user(t)
 	for _, next := range []string{"new", "newer"} {
 		f.setPassword(t, account.PasswordChange{UserID: u.ID, New: next})
+		u.PasswordVersion++
 		f.foundUser(t, u, next)
 	}
 }

@@ -23,6 +23,7 @@ CREATE TABLE account (
 	name           TEXT NOT NULL,
 	roles          TEXT NOT NULL,
 	password       TEXT NOT NULL,
+	password_version BIGINT NOT NULL DEFAULT 0 CHECK (password_version >= 0),
 	disabled       BOOLEAN NOT NULL CHECK (disabled IN (TRUE, FALSE)),
 	created_at     BIGINT NOT NULL CHECK (created_at >= 0),
 	over_before    BIGINT NOT NULL DEFAULT 0 CHECK (over_before >= 0),
