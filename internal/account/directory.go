@@ -135,7 +135,7 @@ func (d *Directory) prove(ctx context.Context, key, password string, from audit.
 			stored = upgraded
 		}
 	}
-	return Proof{userID: u.ID, methods: []string{"pwd"}}, stored, nil
+	return proven(u, d.now()), stored, nil
 }
 
 // note records what accompanies no change. That it fails must not turn a refusal

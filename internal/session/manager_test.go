@@ -495,3 +495,15 @@ func TestASightingAtTheEdgeIsWritten(t *testing.T) {
 		t.Errorf("%d sessions are live, %v", n, err)
 	}
 }
+
+func TestSigningInWithANewPassword(t *testing.T) {
+	w := newWorld(t, defaults())
+	w.person("ada@example.com")
+	u, err := w.accounts.FindByEmail(t.Context(), "ada@example.com")
+	w.must(err)
+	const next = "an even longer pass phrase"
+	w.must(w.accounts.ChangePassword(t.Context(), u, password, next, "", true, here))
+	proof, err := w.accounts.CheckPassword(t.Context(), u.Email, next, here)
+	w.must(err)
+	w.beginFor(proof)
+}
