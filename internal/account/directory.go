@@ -3,6 +3,10 @@
 //
 // It knows nothing of sessions; but what ends them (a disabled user, a changed
 // password) ends them in the same step of the store.
+//
+// It exports more than forty names: ten are faults and a dozen the methods of the
+// one Directory, and to split users from API keys would split what the
+// administration does into two packages with one store.
 package account
 
 import (

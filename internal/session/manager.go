@@ -4,6 +4,9 @@
 //
 // It never asks who someone is: it begins a session from an [account.Proof], and
 // there is no other way in. It is the one place that mints tokens.
+//
+// It exports more than forty names: fifteen are faults, each of which a client acts
+// on differently, and a third are the nouns that its stores and its pages share.
 package session
 
 import (

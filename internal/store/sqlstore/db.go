@@ -3,6 +3,9 @@
 //
 // It does facts and holds no rules: what a session or an account is allowed is
 // decided above it. Every method is one atomic step, durable when it returns.
+//
+// It exports more than forty names because it has more than forty methods: those of
+// the nine small interfaces that the nouns ask for.
 package sqlstore
 
 import (
