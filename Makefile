@@ -14,7 +14,7 @@ run: build
 	./coatcheck serve
 
 build:
-	$(GO) build -trimpath -o coatcheck ./cmd/coatcheck
+	$(GO) build -o coatcheck ./cmd/coatcheck
 
 test:
 	scripts/install-test-programs

@@ -62,22 +62,26 @@ func (s *Subscription) Farewell() []byte {
 // empty for a new one. owner is the API key by which it came: when that key is
 // removed its streams end. ErrBehind while this node cannot vouch for the log.
 //
-// The queue is registered before the set is copied, so that nothing falls
-// between; what is then told twice does no harm.
+// The queue is registered before the set is copied, and nothing is told between
+// the two: so a reader misses nothing, and every heartbeat has the number of the
+// entry that the reader had before it.
 func (l *Log) Subscribe(last, owner string) (*Subscription, error) {
 	if !l.fresh() {
 		return nil, ErrBehind
 	}
 	s := &Subscription{hub: &l.hub, queue: make(chan []byte, queueLength), owner: owner}
-	if !l.hub.add(s) {
+	l.mu.Lock()
+	joined, position, entries := l.hub.add(s), l.position, l.entries
+	l.mu.Unlock()
+	if !joined {
 		return nil, ErrStopping
 	}
 	var err error
-	if s.Opening, err = l.opening(last); err != nil {
+	if s.Opening, err = opening(last, position, entries); err != nil {
 		s.Close()
 		return nil, err
 	}
-	if beat := l.heartbeat(); beat != nil {
+	if beat := l.heartbeat(position); beat != nil {
 		s.Opening = append(s.Opening, beat)
 	}
 	return s, nil
@@ -91,10 +95,7 @@ func (l *Log) Subscribers() int {
 }
 
 // opening returns what a reader at the given event id has to be told first.
-func (l *Log) opening(last string) ([][]byte, error) {
-	l.mu.Lock()
-	position, entries := l.position, l.entries
-	l.mu.Unlock()
+func opening(last string, position Position, entries []Logged) ([][]byte, error) {
 	if last == "" {
 		return snapshot(position, entries)
 	}
@@ -174,14 +175,12 @@ func frames(entries []Logged, epoch string) ([][]byte, error) {
 	return out, nil
 }
 
-// heartbeat encodes what this node can vouch for; nil if it cannot.
-func (l *Log) heartbeat() []byte {
+// heartbeat encodes that this node can vouch for what it told up to a position; nil
+// if it cannot.
+func (l *Log) heartbeat(position Position) []byte {
 	if !l.fresh() {
 		return nil
 	}
-	l.mu.Lock()
-	position := l.position
-	l.mu.Unlock()
 	frame, err := feed.Frame(feed.EventHeartbeat, "", feed.Heartbeat{
 		Epoch: position.Epoch, Seq: position.Seq, At: l.now().Unix(), AgeMS: l.Age().Milliseconds(),
 	})
@@ -258,8 +257,12 @@ func (h *hub) cut(owner string) {
 	}
 }
 
+// beat sends a heartbeat to everyone. As in take, the log's mutex is held until it
+// is queued, so that it stands behind the entries that it counts and before others.
 func (h *hub) beat() {
-	if frame := h.log.heartbeat(); frame != nil {
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	if frame := h.log.heartbeat(h.log.position); frame != nil {
 		h.send(frame)
 	}
 }

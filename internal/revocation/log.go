@@ -206,8 +206,8 @@ func (l *Log) take(ctx context.Context, from Position, page Page) error {
 		l.position = page.Head
 	}
 	watchers := l.watchers
-	l.mu.Unlock()
 	l.hub.publish(rows, page.Head.Epoch)
+	l.mu.Unlock()
 	for _, e := range news {
 		for _, watch := range watchers {
 			watch(e)

@@ -333,7 +333,7 @@ func TestAStaleTailVouchesForNothing(t *testing.T) {
 	if _, err := l.Subscribe("", "api_1"); !errors.Is(err, ErrBehind) {
 		t.Errorf("Subscribe says %v", err)
 	}
-	if l.heartbeat() != nil {
+	if l.heartbeat(l.position) != nil {
 		t.Error("a heartbeat vouches for what is not known")
 	}
 	s.err = nil

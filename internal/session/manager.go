@@ -115,10 +115,14 @@ type Opened struct {
 // means that another has won, so a handful is never used up in peace.
 const attempts = 8
 
-// Begin begins a session for whom the proof names.
+// proofLife is how long a proof is one: it is used at once or not at all.
+const proofLife = time.Minute
+
+// Begin begins a session for whom the proof names. ErrCredentials if it names
+// nobody, is older than a minute, or the password was set since.
 func (m *Manager) Begin(ctx context.Context, proof account.Proof, o Opening) (Opened, error) {
-	if proof.UserID() == "" {
-		return Opened{}, ErrInvalidToken
+	if proof.UserID() == "" || m.now().Sub(proof.At()) > proofLife {
+		return Opened{}, account.ErrCredentials
 	}
 	for range attempts {
 		opened, err := m.begin(ctx, proof, o)

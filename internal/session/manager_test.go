@@ -14,10 +14,15 @@ import (
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
-func TestTheEmptyProofBeginsNothing(t *testing.T) {
+func TestOnlyAFreshProofBeginsASession(t *testing.T) {
 	w := newWorld(t, defaults())
-	if _, err := w.Begin(t.Context(), account.Proof{}, session.Opening{Cookie: true}); err == nil {
-		t.Error("a session without a proof")
+	if _, err := w.Begin(t.Context(), account.Proof{}, session.Opening{Cookie: true}); !errors.Is(err, account.ErrCredentials) {
+		t.Errorf("the empty proof answers %v", err)
+	}
+	proof := w.person("ada@example.com")
+	w.pass(time.Minute + time.Millisecond)
+	if _, err := w.Begin(t.Context(), proof, session.Opening{Cookie: true}); !errors.Is(err, account.ErrCredentials) {
+		t.Errorf("a proof of a minute ago answers %v", err)
 	}
 }
 
@@ -344,9 +349,9 @@ func TestTheCapEndsTheOldest(t *testing.T) {
 	w := newWorld(t, config)
 	proof := w.person("ada@example.com")
 	first := w.beginFor(proof)
-	w.pass(time.Minute)
+	w.pass(time.Second)
 	second := w.beginFor(proof)
-	w.pass(time.Minute)
+	w.pass(time.Second)
 	third := w.beginFor(proof)
 	if err := w.channels(first)["cookie"]; !errors.Is(err, session.ErrEnded) {
 		t.Errorf("the oldest answers %v", err)
