@@ -1,0 +1,178 @@
+package web_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/web"
+)
+
+// call sends one request to the stage and returns status and body.
+func (s *stage) call(t *testing.T, method, path, body string, headers ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.origin.String()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	client, err := s.client("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// addKey makes an API key with the given scopes.
+func (s *stage) addKey(t *testing.T, scopes ...string) string {
+	t.Helper()
+	_, text, err := s.app.Accounts.AddAPIKey(t.Context(), "test", scopes, "cli", audit.Origin{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+var memberForm = regexp.MustCompile(`"(access_token|id)":"([^"]+)"`)
+
+// signIn adds Ada and returns an access token and the value of a cookie of hers.
+func (s *stage) signIn(t *testing.T) (token, cookie string) {
+	t.Helper()
+	admin := s.addKey(t, account.ScopeAdmin)
+	if status, text := s.call(t, "POST", "/v1/admin/users", `{"email":"ada@example.com","password":"correct horse battery"}`, "Authorization", "Bearer "+admin); status != 201 {
+		t.Fatalf("add a user: %d %s", status, text)
+	}
+	_, text := s.call(t, "POST", "/v1/sign-in", `{"email":"ada@example.com","password":"correct horse battery","transport":"token"}`)
+	for _, member := range memberForm.FindAllStringSubmatch(text, -1) {
+		if member[1] == "access_token" {
+			token = member[2]
+		}
+	}
+	client, err := s.client("ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.origin.String()+"/v1/sign-in", strings.NewReader(`{"email":"ada@example.com","password":"correct horse battery"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	for _, c := range resp.Cookies() {
+		cookie = c.Name + "=" + c.Value
+	}
+	if token == "" || cookie == "" {
+		t.Fatalf("sign-in gave no token (%s) or no cookie (%d)", text, resp.StatusCode)
+	}
+	return token, cookie
+}
+
+// V-71: every row of the table takes the credential and the scope that it names, over
+// every channel, and no other.
+func TestScopeMatrix(t *testing.T) {
+	s := newStage(t, "")
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	token, cookie := s.signIn(t)
+	keys := map[string]string{}
+	for _, scope := range account.Scopes {
+		keys[scope] = s.addKey(t, scope)
+	}
+	for _, row := range web.Rows() {
+		path := strings.NewReplacer("{id}", "ses_00000000000000000000000000", "{file}", "none").Replace(row.Path)
+		ask := func(headers ...string) int {
+			status, _ := s.call(t, row.Method, path, "", headers...)
+			return status
+		}
+		refuse := func(what string, want, got int) {
+			if got != want {
+				t.Errorf("%s by %s is %d, want %d", row.Pattern, what, got, want)
+			}
+		}
+		switch row.Who {
+		case "apikey":
+			refuse("nobody", 401, ask())
+			refuse("an access token", 401, ask("Authorization", "Bearer "+token))
+			refuse("a cookie", 401, ask("Cookie", cookie))
+			refuse("the right key as Basic", 401, ask("Authorization", "Basic "+keys[row.Scope]))
+			refuse("the right key as DPoP", 401, ask("Authorization", "DPoP "+keys[row.Scope]))
+			refuse("two keys", 401, ask("Authorization", "Bearer "+keys[row.Scope], "Authorization", "Bearer "+keys[row.Scope]))
+			for _, scope := range account.Scopes {
+				if scope != row.Scope {
+					refuse("a key for "+scope, 403, ask("Authorization", "Bearer "+keys[scope]))
+				}
+			}
+		case "holder":
+			want := 401
+			if row.Page { // people are sent to sign in
+				want = 303
+			}
+			refuse("nobody", want, ask())
+			refuse("an access token as Basic", want, ask("Authorization", "Basic "+token))
+			refuse("an access token as DPoP", want, ask("Authorization", "DPoP "+token))
+			for _, scope := range account.Scopes {
+				refuse("a key for "+scope, want, ask("Authorization", "Bearer "+keys[scope]))
+			}
+		}
+	}
+}
+
+// The figures are there, move, and tell nothing of anybody (V-104); nothing of them is
+// on the public listener (V-106).
+func TestMetrics(t *testing.T) {
+	s := newStage(t, "")
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	token, cookie := s.signIn(t)
+	s.call(t, "POST", "/v1/sign-in", `{"email":"ada@example.com","password":"a canary"}`)
+	s.call(t, "GET", "/v1/session", "", "Authorization", "Bearer "+token)
+	s.call(t, "GET", "/v1/session", "", "Authorization", "Bearer x")
+	s.call(t, "GET", "/v1/session?canary=1", "", "Cookie", cookie, "User-Agent", "canary")
+	w := httptest.NewRecorder()
+	s.app.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	figures := w.Body.String()
+	for _, want := range []string{
+		`coatcheck_sign_ins_total{outcome="ok"} 2`, `coatcheck_sign_ins_total{outcome="invalid_credentials"} 1`,
+		`coatcheck_checks_total{result="ok"} 2`, `coatcheck_checks_total{result="invalid_token"} 1`,
+		`coatcheck_sessions 2`, `coatcheck_feed_subscribers 0`, `coatcheck_feed_lag_seconds 0`,
+		`coatcheck_hashing_slots{state="busy"} 0`, `coatcheck_hashing_slots{state="waiting"} 0`, `coatcheck_hashing_slots{state="total"}`,
+		`coatcheck_request_seconds_count{method="GET",route="/v1/session",status="4xx"} 1`, `coatcheck_store_seconds_bucket`,
+	} {
+		if !strings.Contains(figures, want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	for _, secret := range []string{"canary", "ada@", "127.0.0.1", "usr_", "ses_", token, cookie} {
+		if strings.Contains(figures, secret) {
+			t.Errorf("V-104: the figures tell %q", secret)
+		}
+	}
+	if status, _ := s.call(t, "GET", "/metrics", ""); status != 404 {
+		t.Errorf("V-106: /metrics on the public listener is %d, want 404", status)
+	}
+}

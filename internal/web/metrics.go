@@ -1,0 +1,166 @@
+package web
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/feed"
+)
+
+// countEvery is how old the number of live sessions may be that a scrape shows:
+// counting reads the store.
+const countEvery = 15 * time.Second
+
+// Metrics are the figures for Prometheus, in a registry of their own. Labels are
+// taken from fixed sets (routes, codes of faults, kinds of entry, steps of the
+// store), so nothing of a user or of a credential gets into them. A nil *Metrics
+// measures nothing. It is safe for concurrent use.
+type Metrics struct {
+	registry    *prometheus.Registry
+	signIns     *prometheus.CounterVec
+	checks      *prometheus.CounterVec
+	refreshes   *prometheus.CounterVec
+	revocations *prometheus.CounterVec
+	store       *prometheus.HistogramVec
+	requests    *prometheus.HistogramVec
+}
+
+// NewMetrics returns figures that all stand at zero.
+func NewMetrics() *Metrics {
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	}
+	m := &Metrics{
+		registry:    prometheus.NewRegistry(),
+		signIns:     counter("coatcheck_sign_ins_total", "Attempts to sign in, by outcome: ok or the code of the fault.", "outcome"),
+		checks:      counter("coatcheck_checks_total", "Checks of a session's credential on this node, by result: ok or the code of the fault.", "result"),
+		refreshes:   counter("coatcheck_refreshes_total", "Exchanges of a refresh token, by outcome: ok or the code of the fault.", "outcome"),
+		revocations: counter("coatcheck_revocations_total", "Entries of the revocation log that this node has heard of since it started, by kind.", "kind"),
+		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "coatcheck_store_seconds", Help: "How long steps of the store took, waiting included.",
+			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .25, 1, 5},
+		}, []string{"step"}),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "coatcheck_request_seconds", Help: "How long requests took, by route and class of status. Streams count when they end.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
+		}, []string{"method", "route", "status"}),
+	}
+	m.registry.MustRegister(m.signIns, m.checks, m.refreshes, m.revocations, m.store, m.requests,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler answers a scrape. It belongs on a listener of its own.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// StoreLatency notes how long a step of the store took: it is for the store's
+// options.
+func (m *Metrics) StoreLatency(step string, took time.Duration) {
+	if m != nil {
+		m.store.WithLabelValues(step).Observe(took.Seconds())
+	}
+}
+
+func (m *Metrics) observe(rt *route, status int, took time.Duration) {
+	if m == nil {
+		return
+	}
+	class := strconv.Itoa(status/100) + "xx"
+	m.requests.WithLabelValues(rt.method, rt.path, class).Observe(took.Seconds())
+}
+
+func (m *Metrics) signedIn(err error) {
+	if m != nil {
+		m.signIns.WithLabelValues(outcome(err)).Inc()
+	}
+}
+
+func (m *Metrics) checked(err error) {
+	if m != nil {
+		m.checks.WithLabelValues(outcome(err)).Inc()
+	}
+}
+
+func (m *Metrics) refreshed(err error) {
+	if m != nil {
+		m.refreshes.WithLabelValues(outcome(err)).Inc()
+	}
+}
+
+// outcome is "ok" or the code of the declared fault.
+func outcome(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return fault.Of(err).Code
+}
+
+// watch adds the figures that are read off the parts when they are asked for. It
+// is called once.
+func (m *Metrics) watch(p Parts) {
+	if m == nil {
+		return
+	}
+	gauge := func(name, help string, labels prometheus.Labels, read func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
+	}
+	gauge("coatcheck_sessions", "Live sessions, counted at most every 15 seconds.", nil, m.sessions(p))
+	gauge("coatcheck_feed_subscribers", "Streams of the revocation log that this node serves.", nil, func() float64 { return float64(p.Log.Subscribers()) })
+	gauge("coatcheck_feed_lag_seconds", "Since the start of the last good read of the revocation log.", nil, func() float64 {
+		if age := p.Log.Age(); age < math.MaxInt64 {
+			return age.Seconds()
+		}
+		return math.Inf(1)
+	})
+	slots := func(pick func(busy, waiting, slots int) int) func() float64 {
+		return func() float64 { return float64(pick(p.Accounts.Hashing())) }
+	}
+	const hashing, about = "coatcheck_hashing_slots", "Slots for hashing passwords: busy, and all there are, and callers waiting for one."
+	gauge(hashing, about, prometheus.Labels{"state": "busy"}, slots(func(busy, _, _ int) int { return busy }))
+	gauge(hashing, about, prometheus.Labels{"state": "waiting"}, slots(func(_, waiting, _ int) int { return waiting }))
+	gauge(hashing, about, prometheus.Labels{"state": "total"}, slots(func(_, _, slots int) int { return slots }))
+	p.Log.Watch(func(e feed.Entry) { m.revocations.WithLabelValues(kindLabel(e.Kind)).Inc() })
+}
+
+// kindLabel keeps the set of labels bounded, whatever a newer node writes.
+func kindLabel(kind feed.Kind) string {
+	switch kind {
+	case feed.Session, feed.Grant, feed.User, feed.Client, feed.All, feed.Key, feed.APIKey, feed.Changed:
+		return string(kind)
+	}
+	return "other"
+}
+
+// sessions counts the live sessions, seldom. What cannot be counted shows as it
+// was last.
+func (m *Metrics) sessions(p Parts) func() float64 {
+	var mu sync.Mutex
+	var counted time.Time
+	var last float64
+	return func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		now := p.Now()
+		if !counted.IsZero() && now.Sub(counted) < countEvery {
+			return last
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if n, err := p.Sessions.Count(ctx); err == nil {
+			last = float64(n)
+		}
+		counted = now
+		return last
+	}
+}

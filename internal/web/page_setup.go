@@ -1,0 +1,58 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/coatcheck/coatcheck/internal/account"
+)
+
+type setupView struct {
+	sheet
+	Token string
+	Form  form
+}
+
+// getSetup shows who opens the link of the first start how to become the first
+// administrator. Looking spends nothing.
+func (s *Server) getSetup(x *exchange) error {
+	token := x.URL.Query().Get("token")
+	if err := s.Accounts.SetupOpen(x.Context(), token); err != nil {
+		return err
+	}
+	return s.showSetup(x, http.StatusOK, token, formOf(nil))
+}
+
+// showSetup shows the form. The token is in the page's address, so not even we are
+// told that as a referrer.
+func (s *Server) showSetup(x *exchange, status int, token string, f form) error {
+	x.Header().Set("Referrer-Policy", "strict-origin")
+	return s.show(x, status, "setup", setupView{sheet: s.sheet(x, "First administrator"), Token: token, Form: f})
+}
+
+// submitSetup makes the first administrator, spends the link for ever, and begins a
+// session.
+func (s *Server) submitSetup(x *exchange) error {
+	in, err := readFields(x, "token", "email", "name", "password")
+	if err != nil {
+		return err
+	}
+	opening, err := s.opening(x, delivery{})
+	if err != nil {
+		return err
+	}
+	n := account.NewUser{Email: in["email"], Name: in["name"], Password: in["password"]}
+	proof, err := s.Accounts.ClaimSetup(x.Context(), in["token"], n, x.from)
+	if err != nil {
+		f := formOf(in)
+		if status := f.refuse(x, err); status != 0 {
+			return s.showSetup(x, status, in["token"], f)
+		}
+		return err
+	}
+	opened, err := s.Sessions.Begin(x.Context(), proof, opening)
+	if err != nil {
+		return err
+	}
+	s.setSession(x, opened)
+	return seeOther(x, home)
+}
