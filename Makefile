@@ -3,7 +3,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
 # Packages where goroutines share state, run a second time under the race detector.
-RACE = . ./internal/feed ./internal/revocation ./internal/session ./internal/throttle ./internal/web
+RACE = . ./internal/feed ./internal/revocation ./internal/session ./internal/throttle ./internal/web ./internal/app ./testauth
 
 # One static binary, and one build cache for everything but the race detector.
 export CGO_ENABLED = 0

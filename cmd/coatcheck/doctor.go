@@ -21,8 +21,8 @@ the running server by its public URL, and say what to do about each thing that i
 exit status is 1 if anything is serious.
 
 With --accept-clock, after a clock that ran far ahead and is right again: take the time as it
-is now. The server becomes ready, and all sessions are ended, because nobody can say which of
-them had ended in the time that never was.`,
+is now. The server becomes ready, all sessions are ended, because nobody can say which of them
+had ended in the time that never was, and fresh keys take the place of all that signed in it.`,
 		Example: "  coatcheck doctor\n  coatcheck doctor --json\n  coatcheck doctor --accept-clock",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -98,7 +98,14 @@ func (c *console) acceptClock(cmd *cobra.Command, yes bool) error {
 		if err := a.Store.AcceptClock(ctx, e); err != nil {
 			return err
 		}
-		c.say("The time is taken as it is. All sessions are ended.")
+		// A token that was stamped in the time that never was would be good when that
+		// time comes: no key that may have signed one is trusted any more.
+		keys := audit.New(audit.KeysDistrusted, audit.OK, from)
+		keys.Actor, keys.Subject = byCommand, "clock"
+		if err := a.Ring.Distrust(ctx, keys); err != nil {
+			return err
+		}
+		c.say("The time is taken as it is. All sessions are ended, and fresh keys sign.\nNow restart the server and every service: they remember the time that never was.")
 		return nil
 	})
 }

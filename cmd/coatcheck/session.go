@@ -135,11 +135,20 @@ func (c *console) sessionEnd() *cobra.Command {
 	return cmd
 }
 
+var errNotLive = errors.New("no such session is live: it may have ended already")
+
 func (c *console) end(ctx context.Context, a *app.App, ids []string, who string) error {
 	what, done := session.Ending{Kind: feed.All, Reason: "administrator"}, "Everyone is signed out."
 	switch {
 	case len(ids) == 1:
-		what.Kind, what.ID, done = feed.Session, ids[0], "Ended "+ids[0]+"."
+		st, err := a.Sessions.Find(ctx, ids[0])
+		if errors.Is(err, session.ErrNoSession) {
+			return errNotLive
+		}
+		if err != nil {
+			return err
+		}
+		what.Kind, what.ID, what.UserID, done = feed.Session, ids[0], st.User.ID, "Ended "+ids[0]+"."
 	case who != "":
 		u, err := find(ctx, a, who)
 		if err != nil {
@@ -152,7 +161,7 @@ func (c *console) end(ctx context.Context, a *app.App, ids []string, who string)
 		return err
 	}
 	if n == 0 {
-		return errors.New("no such session is live: it may have ended already")
+		return errNotLive
 	}
 	c.say("%s", done)
 	return nil

@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -90,7 +91,7 @@ func (a *apiKeys) find(ctx context.Context, text string) (APIKey, error) {
 		return APIKey{}, ErrNoAPIKey
 	}
 	if err != nil {
-		return APIKey{}, err
+		return APIKey{}, fmt.Errorf("read an API key: %w: %w", fault.ErrUnavailable, err)
 	}
 	a.known.Put(strings.Clone(text), feed.Subject{IssuedAt: now.Unix()}, now.Add(keyLife).Unix(), k)
 	return k, nil

@@ -116,7 +116,7 @@ func (d *Directory) prove(ctx context.Context, key, password string, from audit.
 	}
 	u, stored, err := find()
 	if err != nil && !errors.Is(err, ErrNoUser) {
-		return Proof{}, "", fmt.Errorf("read a user: %w", err)
+		return Proof{}, "", fmt.Errorf("read a user: %w: %w", fault.ErrUnavailable, err)
 	}
 	right, upgraded, err := d.hasher.Check(ctx, stored, normalisePassword(password))
 	switch {

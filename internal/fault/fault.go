@@ -52,6 +52,10 @@ func (f *Fault) Error() string { return f.Code + ": " + f.Sentence }
 // ErrInternal is what the outside sees of every error that is not a fault.
 var ErrInternal = New(Internal, "internal", "Something went wrong on our side. Please try again.")
 
+// ErrUnavailable means that nobody can vouch for an answer now, most often because
+// the store failed. It is wrapped together with the cause, which is for the log.
+var ErrUnavailable = New(Unavailable, "unavailable", "We cannot answer for this right now. Please try again.")
+
 // Of returns the declared fault in err's chain, or [ErrInternal]. It returns nil
 // for a nil error.
 func Of(err error) *Fault {

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/coatcheck/coatcheck/internal/fault"
@@ -25,6 +26,31 @@ type hub struct {
 	mu     sync.Mutex
 	subs   map[*Subscription]struct{}
 	closed bool
+	latest latest
+}
+
+// latest is the snapshot that was encoded last. When a server comes back all its
+// verifiers ask for the same one: it is encoded once, and its bytes are shared.
+type latest struct {
+	mu      sync.Mutex
+	at      Position
+	entries int
+	parts   [][]byte
+}
+
+// snapshot returns the encoded snapshot of a position. Entries leave a position only
+// by pruning, so their number tells two readings of it apart.
+func (s *latest) snapshot(at Position, entries []Logged) ([][]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts == nil || s.at != at || s.entries != len(entries) {
+		parts, err := snapshot(at, entries)
+		if err != nil {
+			return nil, err
+		}
+		s.at, s.entries, s.parts = at, len(entries), parts
+	}
+	return slices.Clone(s.parts), nil
 }
 
 // A Subscription is one reader of the log. Frames is closed when the reader was
@@ -77,7 +103,7 @@ func (l *Log) Subscribe(last, owner string) (*Subscription, error) {
 		return nil, ErrStopping
 	}
 	var err error
-	if s.Opening, err = opening(last, position, entries); err != nil {
+	if s.Opening, err = l.hub.opening(last, position, entries); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -95,9 +121,9 @@ func (l *Log) Subscribers() int {
 }
 
 // opening returns what a reader at the given event id has to be told first.
-func opening(last string, position Position, entries []Logged) ([][]byte, error) {
+func (h *hub) opening(last string, position Position, entries []Logged) ([][]byte, error) {
 	if last == "" {
-		return snapshot(position, entries)
+		return h.latest.snapshot(position, entries)
 	}
 	at, ok := ParsePosition(last)
 	reason := "invalid"
@@ -111,7 +137,7 @@ func opening(last string, position Position, entries []Logged) ([][]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	parts, err := snapshot(position, entries)
+	parts, err := h.latest.snapshot(position, entries)
 	return append([][]byte{marker}, parts...), err
 }
 

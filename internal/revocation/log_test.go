@@ -426,3 +426,27 @@ func TestPruningLeavesNoGap(t *testing.T) {
 		t.Error("pruning moved the end of the log")
 	}
 }
+
+// D-14: when all come back at once, the snapshot is encoded once.
+func TestASnapshotIsEncodedOnce(t *testing.T) {
+	s := newTape()
+	s.end(feed.Session, "ses_1")
+	l := newLog(t, s)
+	first := func() *byte {
+		sub, err := l.Subscribe("", "api_1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		return &sub.Opening[0][0]
+	}
+	one := first()
+	if first() != one {
+		t.Error("the second reader's snapshot was encoded anew")
+	}
+	s.end(feed.Session, "ses_2")
+	poll(t, l)
+	if first() == one {
+		t.Error("a snapshot lacks an entry that came since")
+	}
+}

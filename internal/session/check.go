@@ -49,7 +49,7 @@ type record struct {
 }
 
 // CheckCookie reads the session behind a cookie's value: ErrInvalidToken if it is
-// no cookie of ours, ErrEnded if its session is over, ErrUnavailable if nobody
+// no cookie of ours, ErrEnded if its session is over, [fault.ErrUnavailable] if nobody
 // can vouch for it now.
 func (m *Manager) CheckCookie(ctx context.Context, value string) (Holder, error) {
 	id, secret, ok := cutCookie(value)

@@ -12,7 +12,8 @@ import (
 
 // SignOut ends the holder's session.
 func (m *Manager) SignOut(ctx context.Context, h Holder, from audit.Origin) error {
-	_, err := m.end(ctx, Ending{Kind: feed.Session, ID: h.Session().ID, Reason: "sign_out"}, h.User().ID, from)
+	what := Ending{Kind: feed.Session, ID: h.Session().ID, UserID: h.User().ID, Reason: "sign_out"}
+	_, err := m.end(ctx, what, h.User().ID, from)
 	return err
 }
 
@@ -34,7 +35,8 @@ func (m *Manager) EndOthers(ctx context.Context, h Holder, from audit.Origin) (i
 	return m.end(ctx, what, h.User().ID, from)
 }
 
-// End ends what an administrator says, and returns how many records that were.
+// End ends what an administrator says, and returns how many records that were. The
+// audit tells of the user that what names.
 func (m *Manager) End(ctx context.Context, what Ending, actor string, from audit.Origin) (int, error) {
 	return m.end(ctx, what, actor, from)
 }
@@ -49,16 +51,12 @@ func (m *Manager) end(ctx context.Context, what Ending, actor string, from audit
 	switch what.Kind {
 	case feed.Session:
 		e.SessionID = what.ID
-		if e.UserID == "" && what.Reason == "sign_out" {
-			e.UserID = actor
-		}
-	case feed.User:
-		e.UserID = what.ID
-	}
-	if what.Kind == feed.Session { // what is alive by memory alone is to be ended, too
+		// What is alive by memory alone is to be ended, too.
 		if err := m.writeSeen(ctx, m.seen.of(what.ID)); err != nil {
 			return 0, err
 		}
+	case feed.User:
+		e.UserID = what.ID
 	}
 	n, err := m.store.End(ctx, what, e)
 	if err != nil {

@@ -13,7 +13,6 @@ var (
 	ErrInvalidTarget  = fault.New(fault.Syntax, "invalid_target", "This client may not ask for this audience.")
 	ErrInvalidScope   = fault.New(fault.Syntax, "invalid_scope", "This client may not ask for this scope.")
 	ErrNoSession      = fault.New(fault.NotFound, "not_found", "There is no such thing, or it is not yours.")
-	ErrUnavailable    = fault.New(fault.Unavailable, "unavailable", "We cannot answer for this right now. Please try again.")
 	ErrTokenTooLarge  = fault.New(fault.Internal, "token_too_large", "The claims configured for this token make it larger than token.max_bytes allows.")
 	ErrVersionChanged = fault.New(fault.PreconditionFailed, "version_changed", "Someone else has written in the meantime. Read it again and retry.")
 	ErrVersionNeeded  = fault.New(fault.PreconditionRequired, "version_required", "Say in If-Match which version this replaces.")

@@ -20,6 +20,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
@@ -130,7 +131,7 @@ func (m *Manager) Begin(ctx context.Context, proof account.Proof, o Opening) (Op
 			return opened, err
 		}
 	}
-	return Opened{}, ErrUnavailable
+	return Opened{}, fault.ErrUnavailable
 }
 
 func (m *Manager) begin(ctx context.Context, proof account.Proof, o Opening) (Opened, error) {
@@ -182,7 +183,7 @@ func (m *Manager) recheck(ctx context.Context, proof account.Proof, st *Standing
 	if err != nil && !errors.Is(err, ErrNone) {
 		return unavailable("read the terms of a session", err)
 	}
-	what := Ending{Kind: feed.Session, ID: st.Session.ID, Reason: "proof_outdated"}
+	what := Ending{Kind: feed.Session, ID: st.Session.ID, UserID: st.User.ID, Reason: "proof_outdated"}
 	if _, err := m.end(ctx, what, "system", from); err != nil {
 		return err
 	}
@@ -216,5 +217,5 @@ func unavailable(what string, err error) error {
 	if errors.Is(err, ErrLost) {
 		return err
 	}
-	return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+	return fmt.Errorf("%s: %w: %w", what, fault.ErrUnavailable, err)
 }

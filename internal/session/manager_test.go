@@ -9,6 +9,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/session"
@@ -382,13 +383,13 @@ func TestAFailingStoreAcceptsNothing(t *testing.T) {
 	w := newWorld(t, defaults())
 	opened := w.begin("ada@example.com")
 	w.faults.before = errors.New("the disk is gone")
-	if _, err := w.CheckCookie(t.Context(), opened.Cookie); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := w.CheckCookie(t.Context(), opened.Cookie); !errors.Is(err, fault.ErrUnavailable) {
 		t.Errorf("an unknown record answers %v", err)
 	}
-	if _, err := w.End(t.Context(), session.Ending{Kind: feed.Session, ID: opened.Standing.Session.ID}, "cli", here); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := w.End(t.Context(), session.Ending{Kind: feed.Session, ID: opened.Standing.Session.ID}, "cli", here); !errors.Is(err, fault.ErrUnavailable) {
 		t.Errorf("an end that was not written answers %v", err)
 	}
-	if _, _, err := w.Introspect(t.Context(), opened.Cookie, time.Time{}); !errors.Is(err, session.ErrUnavailable) {
+	if _, _, err := w.Introspect(t.Context(), opened.Cookie, time.Time{}); !errors.Is(err, fault.ErrUnavailable) {
 		t.Errorf("introspection answers %v", err)
 	}
 }

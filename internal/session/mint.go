@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 )
 
@@ -32,7 +33,7 @@ func (m *Manager) mint(st *Standing, audience, scope string) (Tokens, error) {
 	}
 	signer, err := m.ring.Signer()
 	if err != nil {
-		return Tokens{}, fmt.Errorf("mint: %w: %w", ErrUnavailable, err)
+		return Tokens{}, fmt.Errorf("mint: %w: %w", fault.ErrUnavailable, err)
 	}
 	token, err := signer.Sign(claims)
 	if err != nil {

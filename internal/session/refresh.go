@@ -9,6 +9,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
 
@@ -45,7 +46,7 @@ func (m *Manager) Refresh(ctx context.Context, r RefreshRequest) (Tokens, error)
 			return tokens, err
 		}
 	}
-	return Tokens{}, ErrUnavailable
+	return Tokens{}, fault.ErrUnavailable
 }
 
 func (m *Manager) refreshOnce(ctx context.Context, token refreshToken, r RefreshRequest) (Tokens, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -205,7 +206,7 @@ func TestARefreshThatFailedCanBeTriedAgain(t *testing.T) {
 			w := newWorld(t, defaults())
 			opened := w.begin("ada@example.com")
 			set(w.faults)
-			if _, err := w.refresh(opened.Tokens.Refresh, withKey(key1)); !errors.Is(err, session.ErrUnavailable) {
+			if _, err := w.refresh(opened.Tokens.Refresh, withKey(key1)); !errors.Is(err, fault.ErrUnavailable) {
 				t.Fatalf("answered %v", err)
 			}
 			w.faults.before, w.faults.after = nil, nil

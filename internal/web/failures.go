@@ -40,7 +40,7 @@ var failures = []*fault.Fault{
 	account.ErrCredentials, account.ErrTooMany, account.ErrSignUpClosed, account.ErrEmailTaken, account.ErrLost,
 	account.ErrSetupOver, account.ErrNoAPIKey, account.ErrScope, account.ErrBusy,
 	session.ErrNoCredential, session.ErrInvalidToken, session.ErrTokenExpired, session.ErrEnded, session.ErrRefreshReused,
-	session.ErrInvalidTarget, session.ErrInvalidScope, session.ErrUnavailable, session.ErrTokenTooLarge,
+	session.ErrInvalidTarget, session.ErrInvalidScope, fault.ErrUnavailable, session.ErrTokenTooLarge,
 	session.ErrVersionChanged, session.ErrVersionNeeded,
 	revocation.ErrBehind, revocation.ErrStopping,
 }
