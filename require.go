@@ -151,8 +151,10 @@ func (v *Verifier) credentialOf(h http.Header) (kind, string, error) {
 	case 1:
 		return kinds[0], value, nil
 	}
-	return "", "", &particular{ErrInvalid, "invalid_request",
-		"The request bears both " + string(kinds[0]) + " and " + string(kinds[1]) + ". Send one of them."}
+	return "", "", &particular{
+		ErrInvalid, "invalid_request",
+		"The request bears both " + string(kinds[0]) + " and " + string(kinds[1]) + ". Send one of them.",
+	}
 }
 
 // bearerOf returns the token of an Authorization header (RFC 6750). Whatever

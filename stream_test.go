@@ -154,8 +154,10 @@ func TestSnapshotInPartsThatBreaks(t *testing.T) {
 	s, v, clock := setUp(t)
 	s.set(func() { s.silent = true })
 	s.Send(frame(feed.EventResync, "", feed.Resync{Reason: "epoch"}))
-	s.Send(frame(feed.EventSnapshot, "", feed.Snapshot{Epoch: "e2", Seq: 9, More: true,
-		Entries: []feed.Entry{{Seq: 1, Kind: feed.Session, ID: "ses_1", Until: clock.Now().Unix() + 600}}}))
+	s.Send(frame(feed.EventSnapshot, "", feed.Snapshot{
+		Epoch: "e2", Seq: 9, More: true,
+		Entries: []feed.Entry{{Seq: 1, Kind: feed.Session, ID: "ses_1", Until: clock.Now().Unix() + 600}},
+	}))
 	eventually(t, "the first part counts at once", func() bool { return v.set.Holds(feed.Session, "ses_1") })
 	before := v.heard.Load()
 	clock.Add(5 * time.Second)

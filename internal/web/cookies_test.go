@@ -19,14 +19,22 @@ func TestCookieAttributes(t *testing.T) {
 		access   string // what sign-in by token_cookie sets
 		refresh  string
 	}{
-		{"TLS", secure, "__Host-coatcheck=V; Path=/; HttpOnly; Secure; SameSite=Lax",
-			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Lax", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Lax"},
-		{"strict", strict, "__Host-coatcheck=V; Path=/; HttpOnly; Secure; SameSite=Strict",
-			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Strict", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Strict"},
-		{"a domain", domain, "__Secure-coatcheck=V; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
-			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Lax", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Lax"},
-		{"plain http on loopback", nil, "coatcheck_dev=V; Path=/; HttpOnly; SameSite=Lax",
-			"coatcheck_dev_at=V; Path=/; HttpOnly; SameSite=Lax", "coatcheck_dev_rt=V; Path=/v1/token/refresh; HttpOnly; SameSite=Lax"},
+		{
+			"TLS", secure, "__Host-coatcheck=V; Path=/; HttpOnly; Secure; SameSite=Lax",
+			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Lax", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Lax",
+		},
+		{
+			"strict", strict, "__Host-coatcheck=V; Path=/; HttpOnly; Secure; SameSite=Strict",
+			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Strict", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Strict",
+		},
+		{
+			"a domain", domain, "__Secure-coatcheck=V; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
+			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Lax", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Lax",
+		},
+		{
+			"plain http on loopback", nil, "coatcheck_dev=V; Path=/; HttpOnly; SameSite=Lax",
+			"coatcheck_dev_at=V; Path=/; HttpOnly; SameSite=Lax", "coatcheck_dev_rt=V; Path=/v1/token/refresh; HttpOnly; SameSite=Lax",
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -190,8 +198,14 @@ func TestSessionsAreKnownByCookieAlone(t *testing.T) {
 	ada := s.signUpAs(t, "ada@example.com")
 	name, value, _ := strings.Cut(ada.cookie, "=")
 	for _, headers := range [][]string{
-		{"X-Session-Id", ada.id}, {"X-Auth-Session", ada.id}, {"X-Session", value}, {"Authorization", "Bearer " + value}, {"Authorization", "Session " + value},
-		{"Cookie2", ada.cookie}, {"X-Cookie", ada.cookie}, {"Set-Cookie", ada.cookie},
+		{"X-Session-Id", ada.id},
+		{"X-Auth-Session", ada.id},
+		{"X-Session", value},
+		{"Authorization", "Bearer " + value},
+		{"Authorization", "Session " + value},
+		{"Cookie2", ada.cookie},
+		{"X-Cookie", ada.cookie},
+		{"Set-Cookie", ada.cookie},
 	} {
 		if r := s.ask(t, "GET", "/v1/session", "", headers...); r.status != 401 {
 			t.Errorf("%q is %d", headers[0], r.status)

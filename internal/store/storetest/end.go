@@ -272,7 +272,8 @@ func endOver(t *testing.T, f *fixture) {
 	f.eachWay(t, func(t *testing.T, f *fixture, in signIn) {
 		f.unchanged(t, "an end", func() {
 			for _, what := range []session.Ending{
-				{Kind: feed.Session, ID: in.ID, Reason: "late"}, {Kind: feed.Session, ID: in.ID, UserID: in.UserID, Reason: "late"},
+				{Kind: feed.Session, ID: in.ID, Reason: "late"},
+				{Kind: feed.Session, ID: in.ID, UserID: in.UserID, Reason: "late"},
 				{Kind: feed.Session, UserID: in.UserID, Reason: "late"},
 			} {
 				f.end(t, 0, what)

@@ -70,7 +70,8 @@ func changeUser(t *testing.T, f *fixture) {
 		{"verified", account.UserChange{EmailVerified: ptr(true)}, func(u *account.User) { u.EmailVerified = true }},
 		{"disabled", account.UserChange{Disabled: ptr(true)}, func(u *account.User) { u.Disabled = true }},
 		{
-			"everything", account.UserChange{Name: ptr("A"), Roles: &[]string{}, EmailVerified: ptr(false), Disabled: ptr(false)},
+			"everything",
+			account.UserChange{Name: ptr("A"), Roles: &[]string{}, EmailVerified: ptr(false), Disabled: ptr(false)},
 			func(u *account.User) { u.Name, u.Roles, u.EmailVerified, u.Disabled = "A", nil, false, false },
 		},
 	}
