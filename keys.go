@@ -152,5 +152,8 @@ func (v *Verifier) withdraw(id string) {
 		}
 	}
 	(*held)[id].withdrawn.Store(true)
+	// Fresh keys sign from now on. The log has said so and no stranger's token, so
+	// the cooldown does not stand in the way of the one reading that brings them.
+	v.keys.tried.Store(0)
 	v.keys.held.Store(&next)
 }
