@@ -197,7 +197,7 @@ func ExampleOfflineStore() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	statePath := filepath.Join(dir, "coatcheck.state")
 
 	start := func() *coatcheck.Verifier {

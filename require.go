@@ -250,9 +250,9 @@ func (v *Verifier) challenge(code, detail string, r *refusal, d *demand) string 
 	}
 	value := "Bearer error=" + quoted(code) + ", error_description=" + quoted(detail)
 	switch {
-	case r == ErrScope:
+	case errors.Is(r, ErrScope):
 		value += ", scope=" + quoted(strings.Join(d.scopes, " "))
-	case r == ErrTooOld && d.aged:
+	case errors.Is(r, ErrTooOld) && d.aged:
 		value += ", max_age=" + strconv.FormatInt(int64(d.age/time.Second), 10)
 	}
 	return value

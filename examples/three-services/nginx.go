@@ -54,7 +54,7 @@ func nginx(ctx context.Context, s site) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	err = errors.Join(
-		os.WriteFile(filepath.Join(dir, "coatcheck.conf"), []byte(conf), 0o600),
+		os.WriteFile(filepath.Join(dir, "coatcheck.conf"), []byte(conf), 0o600), // #nosec G703 -- a folder just made
 		os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, around, dir), 0o600))
 	if err != nil {
 		return err

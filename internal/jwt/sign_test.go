@@ -184,7 +184,7 @@ func TestSignerThatFails(t *testing.T) {
 		"a wrong tag":   {public, []byte{0x31, 6, 2, 1, 1, 2, 1, 1}, nil},
 		"a wrong size":  {public, []byte{0x30, 6, 2, 9, 1, 2, 1, 1}, nil},
 		"one number":    {public, []byte{0x30, 3, 2, 1, 1}, nil},
-		"large numbers": {public, append([]byte{0x30, 38, 2, 33}, append(make([]byte, 33-33), append(fill(33), 2, 1, 1)...)...), nil},
+		"large numbers": {public, append([]byte{0x30, 38, 2, 33}, append(fill(33), 2, 1, 1)...), nil},
 	} {
 		token, err := newTestSigner(t, "a", key).Sign(leastClaims())
 		if err == nil || token != "" {
