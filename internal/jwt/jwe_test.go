@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 )
 
@@ -35,6 +36,13 @@ func TestEncryptedTokensCostNothing(t *testing.T) {
 			}
 			if allocated := testing.AllocsPerRun(10, func() { _, _ = Parse(token, asked) }); allocated > 10 {
 				t.Errorf("%v allocations", allocated)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _ = Parse(token, asked)
+			runtime.ReadMemStats(&after)
+			if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 1<<20 { // others may run meanwhile
+				t.Errorf("%d bytes allocated", bytes)
 			}
 		})
 	}

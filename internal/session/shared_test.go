@@ -30,5 +30,22 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 			}
 		})
 	}
+	for _, mine := range people {
+		all.Go(func() {
+			next := mine.Tokens
+			for range 100 {
+				var err error
+				if next, err = w.refresh(next.Refresh, func(r *session.RefreshRequest) { r.Audience = issuer }); err != nil {
+					t.Errorf("a refresh answers %v", err)
+					return
+				}
+				h, err := w.CheckToken(t.Context(), next.Access)
+				if err != nil || h.Session().ID != mine.Standing.Session.ID || h.User().ID != mine.Standing.User.ID {
+					t.Errorf("a refresh gives another's token, or %v", err)
+					return
+				}
+			}
+		})
+	}
 	all.Wait()
 }
