@@ -265,27 +265,6 @@ func TestRacersNeverOverdraw(t *testing.T) {
 	}
 }
 
-func TestRateText(t *testing.T) {
-	for text, want := range map[string]Rate{
-		"10/30s":   {10, 30 * time.Second},
-		"1/24h":    {1, 24 * time.Hour},
-		"500/10ms": {500, 10 * time.Millisecond},
-	} {
-		var got Rate
-		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
-			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
-		}
-		if again, err := ParseRate(got.String()); err != nil || again != got {
-			t.Errorf("%q comes back as %v, %v", got.String(), again, err)
-		}
-	}
-	for _, text := range []string{"", "10", "/", "10/", "/1s", "0/1s", "-1/1s", "10/0s", "10/-1s", "10/25h", "10001/1s", "1.5/1s", "10/1s/1s", "ten/1s"} {
-		if got, err := ParseRate(text); err == nil {
-			t.Errorf("%q was read as %v", text, got)
-		}
-	}
-}
-
 func BenchmarkTake(b *testing.B) {
 	l := New(time.Now, 100_000)
 	limits := []Limit{{"pair", Rate{10, 1}}, {"account", Rate{50, 1}}, {"address", Rate{100, 1}}}
