@@ -97,3 +97,26 @@ func TestTheZeroHashOpensNothing(t *testing.T) {
 		t.Error("a secret does not open its own hash, or another does")
 	}
 }
+
+// An id and its number say the same.
+func TestNumbersAreWhatIDsSay(t *testing.T) {
+	for range 1000 {
+		id := NewID(Session)
+		n, ok := ParseID(Session, id)
+		if !ok || n.ID(Session) != id || n.ID(User) != User+id[len(Session):] {
+			t.Fatalf("%s is read as %x, which is written %s", id, n, n.ID(Session))
+		}
+	}
+	for id, want := range map[string]Number{
+		"ses_00000000000000000000000000": {},
+		"ses_00000000000000000000000001": {15: 1},
+		"ses_00000000000001000000000000": {8: 0x10},
+		"ses_00000000000010000000000000": {7: 2},
+		"ses_10000000000000000000000000": {0: 0x20},
+		"ses_7zzzzzzzzzzzzzzzzzzzzzzzzz": Number(slices.Repeat([]byte{0xff}, 16)),
+	} {
+		if n, ok := ParseID(Session, id); !ok || n != want || n.ID(Session) != id {
+			t.Errorf("%s is read as %x, %v, want %x", id, n, ok, want)
+		}
+	}
+}

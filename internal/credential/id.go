@@ -5,11 +5,7 @@
 // strictly, so that one credential has exactly one spelling.
 package credential
 
-import (
-	"encoding/base32"
-
-	"github.com/google/uuid"
-)
+import "github.com/google/uuid"
 
 // The prefixes of ids. An id is its prefix and 26 characters of lower-case
 // Crockford base32 that hold a UUIDv7 (RFC 9562 §5.7): ids made later sort later,
@@ -26,15 +22,9 @@ const (
 // IDLength is the length of every id, prefix included.
 const IDLength = 4 + idDigits
 
-// An id is a number in base 32, so its 128 bits end with its last character. The
-// encoder works from the front: it is given 160 bits, which are 32 characters.
-const (
-	idDigits   = 26
-	wideBytes  = 20
-	wideDigits = 32
-)
+const idDigits = 26
 
-var encoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+const crockford = "0123456789abcdefghjkmnpqrstvwxyz"
 
 // NewID returns a fresh id with the given prefix. It is safe for concurrent use
 // and fails only where the system has no randomness, which Go makes fatal.
@@ -43,22 +33,11 @@ func NewID(prefix string) string {
 }
 
 // NewOrdinal returns the 26 characters of a fresh id without a prefix.
-func NewOrdinal() string {
-	id := uuid.Must(uuid.NewV7())
-	var wide [wideBytes]byte
-	copy(wide[wideBytes-len(id):], id[:])
-	return encoding.EncodeToString(wide[:])[wideDigits-idDigits:]
-}
+func NewOrdinal() string { return Number(uuid.Must(uuid.NewV7())).ID("") }
 
 // IsID reports whether s is an id with the given prefix: exact length, exact
 // alphabet, and no more than the 128 bits that 26 characters must hold.
 func IsID(prefix, s string) bool {
-	return len(s) == len(prefix)+idDigits && s[:len(prefix)] == prefix && isOrdinal(s[len(prefix):])
-}
-
-func isOrdinal(s string) bool {
-	const zeros = "000000"
-	var wide [wideBytes]byte
-	n, err := encoding.Decode(wide[:], []byte(zeros+s))
-	return err == nil && n == wideBytes && [4]byte(wide[:4]) == [4]byte{}
+	_, ok := ParseID(prefix, s)
+	return ok
 }

@@ -18,6 +18,9 @@ type Secret [32]byte
 // no secret.
 type Hash [32]byte
 
+// encoding has one text for each secret.
+var encoding = base64.RawURLEncoding.Strict()
+
 // NewSecret returns a fresh secret from crypto/rand.
 func NewSecret() Secret {
 	var s Secret
@@ -32,7 +35,9 @@ func ParseSecret(text string) (Secret, bool) {
 	if len(text) != SecretLength {
 		return Secret{}, false
 	}
-	n, err := base64.RawURLEncoding.Strict().Decode(s[:], []byte(text))
+	var characters [SecretLength]byte // of fixed length, so that it is no allocation
+	copy(characters[:], text)
+	n, err := encoding.Decode(s[:], characters[:])
 	if err != nil || n != len(s) {
 		return Secret{}, false
 	}
@@ -40,7 +45,7 @@ func ParseSecret(text string) (Secret, bool) {
 }
 
 // Encode returns the secret as 43 characters of base64url without padding.
-func (s Secret) Encode() string { return base64.RawURLEncoding.EncodeToString(s[:]) }
+func (s Secret) Encode() string { return encoding.EncodeToString(s[:]) }
 
 // Hash returns what a store keeps of the secret.
 func (s Secret) Hash() Hash { return sha256.Sum256(s[:]) }

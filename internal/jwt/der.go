@@ -37,7 +37,8 @@ func appendDER(b, signature []byte) ([]byte, bool) {
 	return b, true
 }
 
-// appendScalars appends a signature as a token carries it, from its DER.
+// appendScalars appends a signature as a token carries it, from its DER, of which it
+// takes the one form that appendDER writes.
 func appendScalars(b, der []byte) ([]byte, bool) {
 	if len(der) < 2 || der[0] != tagSequence || int(der[1]) != len(der)-2 {
 		return nil, false
@@ -49,10 +50,15 @@ func appendScalars(b, der []byte) ([]byte, bool) {
 		}
 		n := der[2 : 2+int(der[1])]
 		der = der[2+len(n):]
-		for len(n) > 0 && n[0] == 0 {
+		switch {
+		case len(n) == 0:
+			return nil, false
+		case n[0] == 0 && len(n) > 1 && n[1] >= 0x80:
 			n = n[1:]
+		case n[0] == 0 || n[0] >= 0x80: // zero, a zero too many, or a number below zero
+			return nil, false
 		}
-		if len(n) == 0 || len(n) > scalarSize {
+		if len(n) > scalarSize {
 			return nil, false
 		}
 		var zeros [scalarSize]byte

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
 	"errors"
 	"math/big"
 )
@@ -108,13 +109,15 @@ func (k PublicKey) Equal(other PublicKey) bool {
 	return ok && own.Equal(other.key)
 }
 
-// verify reports whether the signature, as a token carries it, is the key's.
-func (k PublicKey) verify(signed, signature []byte) bool {
+// Verify reports whether the signature, as a token carries it, is the key's over
+// signed. It looks at nothing else: whoever holds a token calls [Parse].
+func (k PublicKey) Verify(signed, signature []byte) bool {
 	switch key := k.key.(type) {
 	case *ecdsa.PublicKey:
 		var space [maxDER]byte
 		der, ok := appendDER(space[:0], signature)
-		return ok && k.Algorithm == ES256 && ecdsa.VerifyASN1(key, digest(signed), der)
+		sum := sha256.Sum256(signed)
+		return ok && k.Algorithm == ES256 && ecdsa.VerifyASN1(key, sum[:], der)
 	case ed25519.PublicKey:
 		return k.Algorithm == EdDSA && ed25519.Verify(key, signed, signature)
 	case *rsa.PublicKey:

@@ -4,10 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strings"
+	"sync/atomic"
 )
 
 // encoding refuses what is not the one way to write the bytes, but passes over
-// line breaks, so these are looked for apart.
+// line breaks, so decode counts what it has read.
 var encoding = base64.RawURLEncoding.Strict()
 
 const (
@@ -30,30 +31,52 @@ const (
 // then empty. Strings of the claims may share memory with each other, but not
 // with the token.
 func Parse(token string, keys func(kid string) (PublicKey, bool)) (Claims, error) {
+	return parse(nil, token, keys)
+}
+
+// A Parser parses as [Parse] does, and knows the headers that it has seen on genuine
+// tokens: an issuer writes one for each of its keys. It holds a few, short ones. The
+// zero Parser is ready. It is safe for concurrent use.
+type Parser struct {
+	headers [4]atomic.Pointer[header]
+	next    atomic.Uint32
+}
+
+// maxHeader is the length of an encoded header that is worth knowing.
+const maxHeader = 256
+
+// Parse is [Parse].
+func (p *Parser) Parse(token string, keys func(kid string) (PublicKey, bool)) (Claims, error) {
+	return parse(p, token, keys)
+}
+
+func parse(by *Parser, token string, keys func(kid string) (PublicKey, bool)) (Claims, error) {
 	p, err := split(token)
 	if err != nil {
 		return Claims{}, err
 	}
 	// Usual tokens are taken apart on the stack; larger ones move to the heap.
-	var rawSpace, textSpace [1536]byte
-	raw := append(rawSpace[:0], token...)
-	header, err := encoding.AppendDecode(textSpace[:0], raw[:p.first])
+	var space [2048]byte
+	raw := append(space[:0], token...)
+	var headerText, text, signature []byte
+	free := space[min(len(raw), len(space)):]
+	h, known := by.find(token[:p.first])
+	if !known {
+		headerText, free, err = decode(free, raw[:p.first])
+	}
+	if err == nil {
+		text, free, err = decode(free, raw[p.first+1:p.second])
+	}
+	if err == nil {
+		signature, _, err = decode(free, raw[p.second+1:])
+	}
 	if err != nil {
 		return Claims{}, errBase64
 	}
-	both, err := encoding.AppendDecode(header, raw[p.first+1:p.second])
-	if err != nil {
-		return Claims{}, errBase64
-	}
-	var signatureSpace [512]byte
-	signature, err := encoding.AppendDecode(signatureSpace[:0], raw[p.second+1:])
-	if err != nil {
-		return Claims{}, errBase64
-	}
-	text := string(both)
-	h, err := readHeader(text[:len(header)])
-	if err != nil {
-		return Claims{}, err
+	if !known {
+		if h, err = readHeader(string(headerText)); err != nil {
+			return Claims{}, err
+		}
 	}
 	key, found := keys(h.keyID)
 	switch {
@@ -61,15 +84,54 @@ func Parse(token string, keys func(kid string) (PublicKey, bool)) (Claims, error
 		return Claims{}, ErrUnknownKey
 	case string(key.Algorithm) != h.algorithm:
 		return Claims{}, errOtherKind
-	case !key.verify(raw[:p.second], signature):
+	case !key.Verify(raw[:p.second], signature):
 		return Claims{}, ErrSignature
 	}
-	c, err := readClaims(text[len(header):])
+	if !known {
+		by.keep(h, token[:p.first])
+	}
+	c, err := readClaims(string(text))
 	if err != nil {
 		return Claims{}, err
 	}
 	c.KeyID = h.keyID
 	return c, nil
+}
+
+// decode decodes part into free, or into more room if it does not fit, and returns
+// what is still free.
+func decode(free, part []byte) (decoded, rest []byte, err error) {
+	size := encoding.DecodedLen(len(part))
+	if size > len(free) {
+		free = make([]byte, size)
+	}
+	n, err := encoding.Decode(free[:size:size], part)
+	if err == nil && (n != size || len(part)%4 == 1) { // the decoder has passed over line breaks
+		err = errBase64
+	}
+	return free[:n:n], free[n:], err
+}
+
+// find returns the header that was read from this text before.
+func (p *Parser) find(text string) (header, bool) {
+	if p == nil {
+		return header{}, false
+	}
+	for i := range p.headers {
+		if h := p.headers[i].Load(); h != nil && h.text == text {
+			return *h, true
+		}
+	}
+	return header{}, false
+}
+
+// keep holds a genuine token's header, in the place of one that came earlier.
+func (p *Parser) keep(h header, text string) {
+	if p == nil || len(text) > maxHeader {
+		return
+	}
+	h.text = strings.Clone(text)
+	p.headers[p.next.Add(1)%uint32(len(p.headers))].Store(&h)
 }
 
 // parts are the positions of the two dots.
@@ -85,13 +147,13 @@ func split(token string) (parts, error) {
 	if first <= 0 || second <= first+1 || second == len(token)-1 {
 		return parts{}, errParts
 	}
-	if strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
-		return parts{}, errBase64
-	}
 	return parts{first, second}, nil
 }
 
-type header struct{ algorithm, keyID, kind string }
+type header struct {
+	algorithm, keyID, kind string
+	text                   string // encoded, if it is kept
+}
 
 // readHeader reads a header, which has exactly the members alg, kid and typ.
 func readHeader(text string) (header, error) {

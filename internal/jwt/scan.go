@@ -38,6 +38,7 @@ const (
 type scanner struct {
 	text    string
 	at      int
+	plain   bool // text is ASCII without escapes and control characters
 	nesting int
 	members int // that may still come
 }
@@ -45,7 +46,7 @@ type scanner struct {
 // document reads a text that is one object. It calls member at each value, and
 // member must read it. Duplicates are left to member to find.
 func (s *scanner) document(member func(name string) error) error {
-	if !utf8.ValidString(s.text) {
+	if s.plain = plain(s.text); !s.plain && !utf8.ValidString(s.text) {
 		return errUTF8
 	}
 	if s.peek() != '{' {
@@ -74,6 +75,10 @@ func (s *scanner) peek() byte {
 
 // take passes over the byte c, if it is the next one after white space.
 func (s *scanner) take(c byte) bool {
+	if s.at < len(s.text) && s.text[s.at] == c {
+		s.at++
+		return true
+	}
 	if s.peek() != c || s.at == len(s.text) {
 		return false
 	}
@@ -139,6 +144,14 @@ func (s *scanner) string() (string, error) {
 		return "", errJSON
 	}
 	start := s.at
+	if s.plain {
+		end := strings.IndexByte(s.text[start:], '"')
+		if end < 0 {
+			return "", errJSON
+		}
+		s.at = start + end + 1
+		return s.text[start : start+end], nil
+	}
 	for ; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; {
 		case c == '"':

@@ -183,6 +183,8 @@ func TestSignerThatFails(t *testing.T) {
 		"too much":      {public, []byte{0x30, 8, 2, 1, 1, 2, 1, 1, 0, 0}, nil},
 		"a wrong tag":   {public, []byte{0x31, 6, 2, 1, 1, 2, 1, 1}, nil},
 		"a wrong size":  {public, []byte{0x30, 6, 2, 9, 1, 2, 1, 1}, nil},
+		"below zero":    {public, []byte{0x30, 6, 2, 1, 1, 2, 1, 0x9d}, nil},
+		"a zero before": {public, []byte{0x30, 7, 2, 2, 0, 1, 2, 1, 1}, nil},
 		"one number":    {public, []byte{0x30, 3, 2, 1, 1}, nil},
 		"large numbers": {public, append([]byte{0x30, 38, 2, 33}, append(fill(33), 2, 1, 1)...), nil},
 	} {
