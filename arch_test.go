@@ -21,7 +21,7 @@ const module = "github.com/coatcheck/coatcheck"
 // package ".". What ends in "/" is every folder below.
 var layers = [][]string{
 	{"credential", "jwt", "feed", "fault"},
-	{".", "revocation", "audit", "throttle", "mail", "outbound"},
+	{".", "revocation", "audit", "throttle", "mail", "outbound", "load"},
 	{"keyring"},
 	{"account"},
 	{"session"},
@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"app"},
 	{"server"},
 	{"testauth", "cmd/"},
-	{"examples/"},
+	{"examples/", "drill"},
 }
 
 // alone are the packages that services link: they and their tests use the

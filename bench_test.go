@@ -1,14 +1,17 @@
 package coatcheck
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,13 +19,17 @@ import (
 	"github.com/coatcheck/coatcheck/internal/jwt"
 )
 
-const benchCredentials = 10_000
+const (
+	benchCredentials = 10_000
+	benchKey         = "key_01jd0000000000000000000000" // as long as those of a server
+)
 
 // benchVerifier returns a verifier by the real clock, whose log stays fresh and
 // holds a number of ends, and its issuer.
 func benchVerifier(b *testing.B, ends int) (*StandIn, *Verifier) {
 	b.Helper()
 	s := NewStandIn(time.Now)
+	s.AddKey(benchKey)
 	b.Cleanup(s.Stop)
 	v, err := NewVerifier(Config{Issuer: s.URL, Audience: "orders", APIKey: apiKey, Staleness: time.Hour})
 	if err != nil {
@@ -39,6 +46,24 @@ func benchVerifier(b *testing.B, ends int) (*StandIn, *Verifier) {
 	return s, v
 }
 
+// realToken signs a token as a server mints them: about 600 bytes.
+func realToken(s *StandIn, i int) string {
+	id := fmt.Sprintf("01jd00000000000000000%05d", i)
+	return s.TokenBy(benchKey, "usr_"+id, "ses_"+id, func(c *jwt.Claims) {
+		c.GrantID, c.ID, c.Extra = "grt_"+id, "AAAAAAAAAAAAAAAAA"+fmt.Sprintf("%05d", i), nil
+	})
+}
+
+// copies returns equal strings elsewhere: what a request brings is never the very
+// string that is remembered.
+func copies(all []string) []string {
+	other := make([]string, len(all))
+	for i, one := range all {
+		other[i] = strings.Clone(one)
+	}
+	return other
+}
+
 // BenchmarkSeenToken compares a token that was seen before with what cannot be
 // done without: reading the clock, and looking the token up in a map. Many tokens
 // come in turn, so both depend on how much of them the processor's cache holds.
@@ -47,13 +72,14 @@ func BenchmarkSeenToken(b *testing.B) {
 	tokens := make([]string, benchCredentials)
 	known := make(map[string]*Caller, benchCredentials)
 	for i := range tokens {
-		tokens[i] = s.Token("usr_01jd0000000000000000000000", fmt.Sprintf("ses_01jd00000000000000000%05d", i))
+		tokens[i] = realToken(s, i)
 		c, err := v.Verify(b.Context(), tokens[i])
 		if err != nil {
 			b.Fatal(err)
 		}
 		known[tokens[i]] = c
 	}
+	tokens = copies(tokens)
 	inTurn := func(name string, check func(token string) bool) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -68,6 +94,7 @@ func BenchmarkSeenToken(b *testing.B) {
 			}
 		})
 	}
+	inTurn("clock alone", func(string) bool { return !time.Now().IsZero() })
 	inTurn("map and clock alone", func(token string) bool { return !time.Now().IsZero() && known[token] != nil })
 	inTurn("Verify", func(token string) bool {
 		_, err := v.Verify(b.Context(), token)
@@ -138,7 +165,7 @@ func BenchmarkNewToken(b *testing.B) {
 	})
 	b.Run("Verify", func(b *testing.B) {
 		s, v := benchVerifier(b, 1000)
-		token := s.Token("usr_01jd0000000000000000000000", "ses_01jd0000000000000000000001", func(c *jwt.Claims) { c.Extra = nil })
+		token := realToken(s, 1)
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := v.Verify(b.Context(), token); err != nil {
@@ -149,40 +176,85 @@ func BenchmarkNewToken(b *testing.B) {
 	})
 }
 
+// BenchmarkRequire compares a request with a credential that is known with one that
+// a handler merely gives a context of its own.
 func BenchmarkRequire(b *testing.B) {
 	s, v := benchVerifier(b, 1000)
-	h := v.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	r := httptest.NewRequest(http.MethodGet, "http://orders.example/", nil)
-	r.Header.Set("Authorization", "Bearer "+s.Token("usr_ada", "ses_1"))
-	w := httptest.NewRecorder()
-	b.ReportAllocs()
-	for b.Loop() {
-		h.ServeHTTP(w, r)
+	var inner http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	h := v.Require(inner)
+	plain := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, r)))
+	})
+	for name, header := range map[string]http.Header{
+		"token":  {"Authorization": {"Bearer " + realToken(s, 1)}},
+		"cookie": {"Cookie": {"theme=dark; __Host-coatcheck=" + s.Cookie("usr_ada", "ses_1")}},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "http://orders.example/", nil)
+		r.Header = header
+		w := httptest.NewRecorder()
+		for what, handler := range map[string]http.Handler{name: h, name + " not looked at": plain} {
+			b.Run(what, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					handler.ServeHTTP(w, r)
+				}
+			})
+		}
 	}
 }
 
-// BenchmarkMemory tells how much one remembered token takes beside the token
-// itself, which the benchmark holds.
+// BenchmarkMemory tells how much one remembered credential takes beyond its own
+// length: with the copy of it that is kept, and without what the request brought.
 func BenchmarkMemory(b *testing.B) {
 	s, v := benchVerifier(b, 0)
-	for b.Loop() {
-		v.tokens.Clear()
-		tokens := make([]string, benchCredentials)
-		for i := range tokens {
-			tokens[i] = s.Token("usr_01jd0000000000000000000000", fmt.Sprintf("ses_01jd00000000000000000%05d", i), func(c *jwt.Claims) { c.Extra = nil })
-		}
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		for _, token := range tokens {
-			if _, err := v.Verify(b.Context(), token); err != nil {
-				b.Fatal(err)
+	measure := func(name string, make1 func(i int) string, see func(credential string) error) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				v.tokens.Clear()
+				v.sessions.Clear()
+				own := 0
+				credentials := make([]string, benchCredentials)
+				for i := range credentials {
+					credentials[i] = make1(i)
+					own += len(credentials[i])
+				}
+				before := heap()
+				for _, credential := range credentials {
+					if err := see(strings.Clone(credential)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(heap()-before-int64(own))/benchCredentials, "B/credential")
+				b.ReportMetric(float64(own)/benchCredentials, "B-long")
+				runtime.KeepAlive(credentials)
 			}
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		each := float64(after.HeapAlloc-before.HeapAlloc) / benchCredentials
-		b.ReportMetric(each, "B/credential")
-		runtime.KeepAlive(tokens)
+		})
 	}
+	ctx := b.Context()
+	measure("token", func(i int) string { return realToken(s, i) }, func(token string) error {
+		_, err := v.Verify(ctx, token)
+		return err
+	})
+	answer := answer{Active: true, Client: "first-party", Issued: time.Now().Unix(), Expires: time.Now().Unix() + 600, ACR: "aal1", AMR: []string{"pwd"}, AuthTime: 5}
+	cookie := func(i int) string { return fmt.Sprintf("cks_01jd00000000000000000%05d%043d", i, i) }
+	remember := func(others map[string]any) func(string) error {
+		return func(cookie string) error {
+			a := answer
+			a.Subject, a.Session, a.others = strings.Clone("usr_"+cookie[4:30]), strings.Clone("ses_"+cookie[4:30]), maps.Clone(others)
+			k := v.knownOfCookie(cookie, &a, 5)
+			v.sessions.Put(cookie, k, k.Expires())
+			return nil
+		}
+	}
+	measure("cookie", cookie, remember(nil))
+	measure("cookie with claims", cookie, remember(map[string]any{"email": "ada@example.com", "email_verified": true}))
+}
+
+// heap returns the bytes of live objects.
+func heap() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }

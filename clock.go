@@ -70,10 +70,10 @@ func (h *heard) age(now instant) time.Duration {
 	if h == nil {
 		return math.MaxInt64
 	}
-	elapsed := h.since(now.at)
+	elapsed := h.since(now.at, now.wall)
 	peak := time.Duration(h.peak.Load())
 	if elapsed < peak-slack {
-		if elapsed = h.since(h.clock.now()); elapsed < peak-slack { // not just a reading that waited
+		if elapsed = h.sinceNow(); elapsed < peak-slack { // not just a reading that waited
 			h.peak.Store(math.MaxInt64)
 			return math.MaxInt64
 		}
@@ -84,6 +84,11 @@ func (h *heard) age(now instant) time.Duration {
 	return h.old + max(elapsed, peak)
 }
 
-func (h *heard) since(at time.Time) time.Duration {
-	return max(at.Sub(h.at.at), time.Duration(at.UnixNano()-h.at.wall))
+func (h *heard) since(at time.Time, wall int64) time.Duration {
+	return max(at.Sub(h.at.at), time.Duration(wall-h.at.wall))
+}
+
+func (h *heard) sinceNow() time.Duration {
+	at := h.clock.now()
+	return h.since(at, at.UnixNano())
 }

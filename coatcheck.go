@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/jwt"
 )
 
 // A Policy says what a verifier does while it has not heard from the log for
@@ -72,7 +73,8 @@ type Config struct {
 	// Without one they are in memory.
 	OfflineStore OfflineStore
 	// Remember is how many tokens, and how many cookies, are remembered at most;
-	// 65536 if zero. One takes about a kilobyte beside its own length.
+	// 65536 if zero. One takes about 300 bytes beside its own length, and a token as
+	// much again for claims that the operator added.
 	Remember int
 
 	// HTTPClient reaches the issuer; nil means one of the verifier's own. Its
@@ -106,9 +108,12 @@ type Verifier struct {
 	fetch   *http.CrossOriginProtection
 
 	set      feed.Set
-	tokens   *feed.Memory[signed]  // by the whole token: this verifier's issuer, audience and policy
-	sessions *feed.Memory[*Caller] // by the whole session cookie
-	lately   *feed.Memory[outcome] // what the issuer said within the last second or two
+	tokens   *feed.Memory[knownToken, *knownToken] // of this verifier's issuer and audience
+	sessions *feed.Memory[knownCookie, *knownCookie]
+	lately   *feed.Memory[said, *said] // what the issuer said within the last second or two
+	vouches  vouches                   // for cookies
+	shared   manners
+	parser   jwt.Parser
 	keys     keyCache
 	watches  watches
 	asks     flight[outcome]
@@ -151,9 +156,9 @@ func NewVerifier(c Config) (*Verifier, error) {
 		}
 	}
 	v.client = newClient(c.HTTPClient, origin)
-	v.tokens = feed.NewMemory[signed](&v.set, c.Remember)
-	v.sessions = feed.NewMemory[*Caller](&v.set, c.Remember)
-	v.lately = feed.NewMemory[outcome](&v.set, c.Remember/4)
+	v.tokens = feed.NewMemory[knownToken](&v.set, c.Remember)
+	v.sessions = feed.NewMemory[knownCookie](&v.set, c.Remember)
+	v.lately = feed.NewMemory[said](&v.set, c.Remember/4)
 	v.progress.init()
 	v.life, v.finish = context.WithCancel(context.Background())
 	v.start(v.live)

@@ -2,8 +2,7 @@ package coatcheck
 
 import (
 	"context"
-	"math"
-	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/coatcheck/coatcheck/internal/feed"
@@ -29,25 +28,59 @@ func namesOf(plain, shared bool) cookieNames {
 	return n
 }
 
-// findCookies returns the values of all cookies with one of the names. Names are
-// compared as raw bytes, and only the space and tab of the grammar are trimmed,
-// so that nothing which a browser took for another name can pass for ours.
-func findCookies(h http.Header, names []string) []string {
-	var found []string
-	for _, line := range h["Cookie"] {
+// A found is the first of the cookies with some of our names, and how many there are.
+type found struct {
+	value string
+	times int
+}
+
+func (f *found) add(value string) {
+	if f.times++; f.times == 1 {
+		f.value = value
+	}
+}
+
+// find looks for our cookies in the lines of a Cookie header.
+func (n *cookieNames) find(lines []string) (token, session found) {
+	for _, line := range lines {
 		for line != "" {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			name, value, _ := strings.Cut(pair, "=")
-			name = strings.Trim(name, " \t")
-			for _, ours := range names {
-				if name == ours {
-					found = append(found, strings.Trim(value, " \t"))
-				}
+			var name, value string
+			name, value, line = cutCookie(line)
+			if slices.Contains(n.session, name) {
+				session.add(value)
+			} else if slices.Contains(n.token, name) {
+				token.add(value)
 			}
 		}
 	}
-	return found
+	return token, session
+}
+
+// cutCookie cuts the first cookie off a line. Names are compared as raw bytes, and
+// only the space and tab between cookies are trimmed, so that nothing which a browser
+// took for another name can pass for ours. Text without an equals sign is the value
+// of a cookie that has no name, which any host of the domain can set.
+func cutCookie(line string) (name, value, rest string) {
+	pair, rest, _ := strings.Cut(line, ";")
+	name, value, named := strings.Cut(trimmed(pair), "=")
+	if !named {
+		return "", name, rest
+	}
+	return name, value, rest
+}
+
+// trimmed returns text without the spaces and tabs around it.
+func trimmed(text string) string {
+	if text != "" && text[0] > ' ' && text[len(text)-1] > ' ' {
+		return text
+	}
+	for text != "" && (text[0] == ' ' || text[0] == '\t') {
+		text = text[1:]
+	}
+	for text != "" && (text[len(text)-1] == ' ' || text[len(text)-1] == '\t') {
+		text = text[:len(text)-1]
+	}
+	return text
 }
 
 // The lengths that a session cookie can have.
@@ -83,41 +116,40 @@ func isCookie(value string) bool {
 // has lately known it as good, and to ErrInvalid otherwise: the issuer does not
 // say whether there ever was such a session. See inactive.
 func (v *Verifier) checkCookie(ctx context.Context, value string) (*Caller, error) {
-	if !isCookie(value) {
+	now := v.clock.read()
+	fresh := v.fresh(now)
+	k, verdict := v.sessions.Get(value, now.seconds())
+	switch {
+	case verdict == feed.Live && fresh:
+		k.use(now)
+		return k.caller(), nil
+	case verdict == feed.Over:
+		return nil, ErrRevoked
+	case !isCookie(value):
 		return nil, ErrInvalid
 	}
-	now := v.clock.read()
-	c, verdict := v.sessions.Get(value, now.seconds())
-	if verdict == feed.Live && v.fresh(now) {
-		c.use(now)
-		return c, nil
-	}
-	if verdict == feed.Over {
-		return nil, ErrRevoked
-	}
-	fresh := v.fresh(now)
 	if o, found := v.recall(value, now); found && (o.reason != nil || !fresh && v.config.WhenStale == Ask) {
-		return o.caller, o.reason
+		return o.caller(), o.reason
 	}
 	if !fresh && v.config.WhenStale != Ask {
 		return nil, ErrStale
 	}
-	o, err := v.questionCookie(ctx, value, c, now.seconds())
+	o, err := v.questionCookie(ctx, value, k, now.seconds())
 	if err != nil {
 		return nil, v.failed(ctx, err)
 	}
-	return o.caller, o.reason
+	return o.caller(), o.reason
 }
 
 // questionCookie asks the issuer about a session cookie that was last used at
 // the given time (Unix seconds), together with all who ask just now, and
-// remembers the answer. known is what is remembered already and does not suffice.
-func (v *Verifier) questionCookie(ctx context.Context, value string, known *Caller, used int64) (outcome, error) {
+// remembers the answer. old is what is remembered already and does not suffice.
+func (v *Verifier) questionCookie(ctx context.Context, value string, old *knownCookie, used int64) (outcome, error) {
 	value = strings.Clone(value) // not to keep the whole Cookie header
 	return v.asks.do(ctx, value, v.start, func() (outcome, error) {
-		c, verdict := v.sessions.Get(value, v.clock.read().seconds())
-		if verdict == feed.Live && c != known { // somebody was answered a moment ago
-			return outcome{caller: c}, nil
+		k, verdict := v.sessions.Get(value, v.clock.read().seconds())
+		if verdict == feed.Live && k != old { // somebody was answered a moment ago
+			return outcome{known: &k.known, cookie: k}, nil
 		}
 		o, err := v.learnCookie(value, used)
 		if err == nil && (o.reason != nil || v.config.WhenStale == Ask) {
@@ -142,21 +174,20 @@ func (v *Verifier) learnCookie(value string, used int64) (outcome, error) {
 		if !a.Active {
 			return outcome{reason: v.inactive(value)}, nil
 		}
-		c, ok := v.callerOfCookie(value, &a)
-		if !ok {
+		k := v.knownOfCookie(value, &a, used)
+		if k == nil {
 			v.log.Warn("coatcheck: the issuer's answer about a session cookie is not one about a session")
 			return outcome{reason: ErrInvalid}, nil
 		}
-		c.origin.used.Store(used)
-		switch v.set.Verdict(c.subject()) {
+		switch v.set.Verdict(k.Subject()) {
 		case feed.Live:
-			v.sessions.Put(c.origin.credential, c.subject(), c.origin.expires, c)
-			return outcome{caller: c}, nil
+			v.sessions.Put(value, k, k.Expires())
+			return outcome{known: &k.known, cookie: k}, nil
 		case feed.Over:
 			return outcome{reason: ErrRevoked}, nil
 		}
 		if v.set.Version() == version { // asked after the entry was heard, so the answer knows of it
-			return outcome{caller: c}, nil
+			return outcome{known: &k.known, cookie: k}, nil
 		}
 	}
 	return outcome{}, ErrStale
@@ -167,12 +198,12 @@ func (v *Verifier) learnCookie(value string, used int64) (outcome, error) {
 // whose session has changed may have been replaced by a newer cookie of the same
 // session, so it does not say that the session has ended.
 func (v *Verifier) inactive(value string) error {
-	c, verdict := v.sessions.Get(value, math.MinInt64)
-	if verdict == feed.Unknown {
+	k := v.sessions.Peek(value)
+	if k == nil {
 		return ErrInvalid
 	}
-	v.sessions.Put(c.origin.credential, c.subject(), math.MinInt64, c)
-	if v.set.Verdict(c.subject()) == feed.Renew {
+	v.sessions.Expire(value)
+	if v.set.Verdict(k.Subject()) == feed.Renew {
 		return ErrInvalid
 	}
 	return ErrRevoked

@@ -289,19 +289,45 @@ func TestFindCookies(t *testing.T) { // CK-2, CK-3, V-35
 		{"CK-3 another case", []string{"__host-coatcheck=x; __HOST-COATCHECK=y"}, nil},
 		{"CK-3 a vertical tab", []string{"\v__Host-coatcheck=x"}, nil},
 		{"CK-3 a longer name", []string{"__Host-coatcheck_at=x; x__Host-coatcheck=y"}, nil},
-		{"spaces and tabs of the grammar", []string{" \t__Host-coatcheck = x "}, []string{"x"}},
+		{"spaces and tabs between cookies", []string{"a=b; \t__Host-coatcheck=x \t; c=d"}, []string{"x"}},
+		{"CK-3 a space behind the name", []string{"__Host-coatcheck =x"}, nil},
 		{"an empty value is there", []string{"__Host-coatcheck="}, []string{""}},
-		{"a name alone is there", []string{"__Host-coatcheck"}, []string{""}},
+		{"CK-3 the value of a cookie without a name", []string{"__Host-coatcheck"}, nil},
 		{"equals signs in the value", []string{"__Host-coatcheck=x=y"}, []string{"x=y"}},
 		{"V-35 the name that any host of the domain can set", []string{"__Secure-coatcheck=x"}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := findCookies(http.Header{"Cookie": test.lines}, []string{name}); !slices.Equal(got, test.want) {
+			if got := allCookies(t, test.lines, name); !slices.Equal(got, test.want) {
 				t.Errorf("found %q, want %q", got, test.want)
 			}
 		})
 	}
+}
+
+// allCookies returns the values of all cookies of a name.
+func allCookies(t *testing.T, lines []string, name string) []string {
+	t.Helper()
+	var all []string
+	for _, line := range lines {
+		for line != "" {
+			var own, value string
+			if own, value, line = cutCookie(line); own == name {
+				all = append(all, value)
+			}
+		}
+	}
+	want := found{times: len(all)}
+	if len(all) > 0 {
+		want.value = all[0]
+	}
+	for _, names := range []cookieNames{{session: []string{"other", name}}, {token: []string{name}}} {
+		token, session := names.find(lines)
+		if got := max(token.times, session.times); got != want.times || token.value+session.value != want.value {
+			t.Errorf("of %q, %q and %d cookies are found, want %+v", lines, token.value+session.value, got, want)
+		}
+	}
+	return all
 }
 
 func TestCookieNames(t *testing.T) {
@@ -317,42 +343,4 @@ func TestCookieNames(t *testing.T) {
 			t.Errorf("plain %v, shared %v: %q, want %q", test.plain, test.shared, got, test.want)
 		}
 	}
-}
-
-func FuzzCookies(f *testing.F) { // V-13, V-39
-	for _, seed := range []string{
-		"__Host-coatcheck=cks_0123456789abcdef0123456789", "a=b; __Host-coatcheck=x; __Host-coatcheck=y", ";;;=;", "=",
-		"__Host-coatcheck", "\u2003__Host-coatcheck=x", "__Host-coatcheck=\x00", "a=b;\t__Host-coatcheck\t=\tx",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, line string) {
-		for _, value := range findCookies(http.Header{"Cookie": {line}}, []string{"__Host-coatcheck"}) {
-			if !strings.Contains(line, "__Host-coatcheck") || !strings.Contains(line, value) {
-				t.Fatalf("%q found in %q", value, line)
-			}
-			if isCookie(value) && strings.ContainsAny(value, " \t;=,\"\\\x00\r\n") {
-				t.Fatalf("%q passes for a cookie", value)
-			}
-		}
-	})
-}
-
-func FuzzAnswer(f *testing.F) { // V-13
-	for _, seed := range []string{
-		`{"active":false}`, `{"active":true,"sub":"usr_1","sid":"ses_1","client_id":"c","iat":1,"exp":2,"auth_time":1,"acr":"aal1","amr":["pwd"],"email":"a@b"}`,
-		`{"active":true,"aud":["x"]}`, `{"active":"true"}`, `{"active":true,"iat":1e400}`, `[]`, `null`, ``,
-	} {
-		f.Add([]byte(seed))
-	}
-	v := &Verifier{}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		a, err := parseAnswer(body)
-		if err != nil && a.Active {
-			t.Fatal("V-14 an answer beside an error")
-		}
-		if c, ok := v.callerOfCookie("x", &a); ok && (c.UserID == "" || c.SessionID == "" || !a.Active) {
-			t.Fatalf("caller %+v of %s", c, body)
-		}
-	})
 }

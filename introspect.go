@@ -89,10 +89,37 @@ func parseAnswer(body []byte) (answer, error) {
 	return a, nil
 }
 
-// An outcome is what asking came to: a caller, or a reason to refuse.
+// An outcome is what asking came to: whom the credential stands for, or a reason
+// to refuse.
 type outcome struct {
-	caller *Caller
+	known  *known
+	cookie *knownCookie // the same, unless it is a token
 	reason error
+}
+
+// caller returns the caller of a cookie, or nil if there is a reason to refuse.
+func (o *outcome) caller() *Caller {
+	if o.reason != nil {
+		return nil
+	}
+	return o.cookie.caller()
+}
+
+// A said is an outcome that is remembered.
+type said struct {
+	feed.Hold
+	credential string
+	outcome    outcome
+}
+
+func (s *said) Is(credential string) bool { return s.credential == credential }
+
+// Subject is empty for a refusal, which nothing ends but time.
+func (s *said) Subject() feed.Subject {
+	if s.outcome.reason != nil {
+		return feed.Subject{}
+	}
+	return s.outcome.known.Subject()
 }
 
 // How long what the issuer said serves for a credential that must be asked about
@@ -104,26 +131,25 @@ const (
 
 // recall returns what the issuer said about a credential a moment ago.
 func (v *Verifier) recall(key string, now instant) (outcome, bool) {
-	o, verdict := v.lately.Get(key, now.seconds())
+	s, verdict := v.lately.Get(key, now.seconds())
 	switch {
 	case verdict == feed.Unknown, verdict == feed.Expired:
 		return outcome{}, false
-	case o.reason == nil && verdict == feed.Over:
+	case s.outcome.reason == nil && verdict == feed.Over:
 		return outcome{reason: ErrRevoked}, true
 	}
-	return o, true
+	return s.outcome, true
 }
 
 // keep remembers an outcome for a moment, so that a credential that is sent
 // again and again costs the issuer one answer a second at most; a refusal until
 // the given time (Unix seconds) if that is later.
 func (v *Verifier) keep(key string, o outcome, until int64) {
-	seconds := v.clock.read().seconds()
+	expires := v.clock.read().seconds() + goodFor
 	if o.reason != nil {
-		v.lately.Put(key, feed.Subject{}, max(seconds+badFor, until), o)
-		return
+		expires = max(expires-goodFor+badFor, until)
 	}
-	v.lately.Put(key, o.caller.subject(), seconds+goodFor, o)
+	v.lately.Put(key, &said{credential: strings.Clone(key), outcome: o}, expires)
 }
 
 // failed is what a question that got no answer comes to: nobody knows, so
@@ -141,28 +167,28 @@ func (v *Verifier) failed(ctx context.Context, err error) error {
 
 // askToken asks about a token that was found genuine here, when that is not
 // enough: the log is not heard, or an entry could not be understood.
-func (v *Verifier) askToken(ctx context.Context, token string, c *Caller, now instant) (*Caller, error) {
+func (v *Verifier) askToken(ctx context.Context, token string, k *knownToken, now instant) (*Caller, error) {
 	o, found := v.recall(token, now)
 	if !found {
 		var err error
-		if o, err = v.questionToken(ctx, token, c); err != nil {
+		if o, err = v.questionToken(ctx, token, &k.known); err != nil {
 			return nil, v.failed(ctx, err)
 		}
 	}
 	if o.reason != nil {
 		return nil, o.reason
 	}
-	if v.set.Verdict(c.subject()) == feed.Over {
+	if v.set.Verdict(k.Subject()) == feed.Over {
 		return nil, ErrRevoked
 	}
-	return c, nil
+	return &k.caller, nil
 }
 
 // questionToken asks the issuer about a genuine token, together with all who ask
 // just now. The answer to an inactive one does not say why: its session may have
 // ended or only changed. So it comes to ErrExpired, upon which the client renews
 // and learns which.
-func (v *Verifier) questionToken(ctx context.Context, token string, c *Caller) (outcome, error) {
+func (v *Verifier) questionToken(ctx context.Context, token string, k *known) (outcome, error) {
 	return v.asks.do(ctx, token, v.start, func() (outcome, error) {
 		if o, found := v.recall(token, v.clock.read()); found { // somebody was answered a moment ago
 			return o, nil
@@ -171,11 +197,11 @@ func (v *Verifier) questionToken(ctx context.Context, token string, c *Caller) (
 		if err != nil {
 			return outcome{}, err
 		}
-		o := outcome{caller: c}
+		o := outcome{known: k}
 		if !a.Active {
 			o = outcome{reason: ErrExpired}
 		}
-		v.keep(token, o, c.origin.expires)
+		v.keep(token, o, k.Expires())
 		if !a.Active { // after keep, so that whoever puts it back sees the refusal
 			v.tokens.Forget(token)
 		}

@@ -36,6 +36,7 @@ type trusted struct {
 	id        string
 	public    jwt.PublicKey
 	withdrawn atomic.Bool
+	vouches   vouches
 }
 
 func (k *keyCache) find(id string) *trusted {

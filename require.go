@@ -86,7 +86,7 @@ func (v *Verifier) admit(r *http.Request, d *demand) (*Caller, error) {
 		c, err = v.Verify(r.Context(), value)
 	}
 	if err == nil {
-		err = d.met(c, v.clock.read())
+		err = d.met(c, &v.clock)
 	}
 	if err != nil {
 		return nil, err
@@ -95,13 +95,13 @@ func (v *Verifier) admit(r *http.Request, d *demand) (*Caller, error) {
 }
 
 // met checks what a handler demands of a good credential.
-func (d *demand) met(c *Caller, now instant) error {
+func (d *demand) met(c *Caller, clock *clock) error {
 	for _, scope := range d.scopes {
 		if !slices.Contains(c.Scopes, scope) {
 			return ErrScope
 		}
 	}
-	if d.aged && (c.AuthTime.IsZero() || now.time().Sub(c.AuthTime) > d.age) {
+	if d.aged && (c.AuthTime.IsZero() || clock.read().time().Sub(c.AuthTime) > d.age) {
 		return ErrTooOld
 	}
 	for _, method := range d.methods {
@@ -123,37 +123,43 @@ const (
 
 // credentialOf returns the one credential that a request bears.
 func (v *Verifier) credentialOf(h http.Header) (kind, string, error) {
-	var kinds []kind
+	var first, other kind
 	var value string
 	if lines := h["Authorization"]; len(lines) > 0 {
 		token, err := bearerOf(lines)
 		if err != nil {
 			return "", "", err
 		}
-		kinds, value = append(kinds, bearer), token
+		first, value = bearer, token
 	}
-	for _, of := range []struct {
-		kind  kind
-		names []string
-	}{{tokenCookie, v.cookies.token}, {sessionCookie, v.cookies.session}} {
-		found := findCookies(h, of.names)
-		if len(found) > 1 {
+	lines := h["Cookie"]
+	if len(lines) == 0 && first != "" {
+		return first, value, nil
+	}
+	token, session := v.cookies.find(lines)
+	for _, of := range [...]struct {
+		kind    kind
+		cookies found
+	}{{tokenCookie, token}, {sessionCookie, session}} {
+		switch {
+		case of.cookies.times > 1:
 			v.log.Info("coatcheck: refused a request with two cookies of one name", "kind", string(of.kind))
 			return "", "", &particular{ErrInvalid, "invalid_request", "The request bears " + string(of.kind) + " twice."}
-		}
-		if len(found) == 1 {
-			kinds, value = append(kinds, of.kind), found[0]
+		case of.cookies.times == 1 && first == "":
+			first, value = of.kind, of.cookies.value
+		case of.cookies.times == 1 && other == "":
+			other = of.kind
 		}
 	}
-	switch len(kinds) {
-	case 0:
+	switch {
+	case first == "":
 		return "", "", ErrNoCredential
-	case 1:
-		return kinds[0], value, nil
+	case other == "":
+		return first, value, nil
 	}
 	return "", "", &particular{
 		ErrInvalid, "invalid_request",
-		"The request bears both " + string(kinds[0]) + " and " + string(kinds[1]) + ". Send one of them.",
+		"The request bears both " + string(first) + " and " + string(other) + ". Send one of them.",
 	}
 }
 
@@ -179,7 +185,7 @@ func bearerOf(lines []string) (string, error) {
 // said; without one, Sec-Fetch-Site must vouch for an unsafe request.
 func (v *Verifier) sameSite(r *http.Request) bool {
 	check := r
-	if strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "websocket") { // a GET that opens what can do anything
+	if slices.ContainsFunc(r.Header["Upgrade"], isWebSocket) { // a GET that opens what can do anything
 		check = &http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host, URL: r.URL}
 	}
 	switch check.Method {
@@ -197,6 +203,10 @@ func (v *Verifier) sameSite(r *http.Request) bool {
 		return slices.Contains(v.config.TrustedOrigins, origins[0]) || v.ownOrigin(origins[0], r.Host)
 	}
 	return false
+}
+
+func isWebSocket(upgrade string) bool {
+	return strings.Contains(strings.ToLower(upgrade), "websocket")
 }
 
 // ownOrigin reports whether origin is the service's, whose name is host. Browsers

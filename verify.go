@@ -10,7 +10,7 @@ import (
 
 // Verify checks an access token and returns who it stands for. On any error,
 // which is one of this package's, the caller is nil. A token that was seen before
-// costs a look-up, and is kept as it was given; ctx is for the rest: waiting for a
+// costs a look-up; ctx is for the rest: waiting for a
 // new key, or asking the issuer under [Ask]. A session cookie is no token:
 // [Verifier.Require] takes it.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
@@ -19,35 +19,26 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	}
 	now := v.clock.read()
 	seen, verdict := v.tokens.Get(token, now.seconds())
-	if verdict == feed.Live && !seen.key.withdrawn.Load() && v.fresh(now) {
-		return seen.caller, nil
+	if verdict == feed.Live && !seen.by.key.withdrawn.Load() && v.fresh(now) {
+		return &seen.caller, nil
 	}
 	return v.examine(ctx, token, seen, verdict, now)
 }
 
-// A signed caller is one that a token stands for, with the key that vouches for
-// it at hand: the key falls with all it signed.
-type signed struct {
-	caller *Caller
-	key    *trusted
-}
-
 // examine decides about a token that is not known to be good.
-func (v *Verifier) examine(ctx context.Context, token string, seen signed, verdict feed.Verdict, now instant) (*Caller, error) {
-	c := seen.caller
-	if c == nil || seen.key.withdrawn.Load() {
+func (v *Verifier) examine(ctx context.Context, token string, k *knownToken, verdict feed.Verdict, now instant) (*Caller, error) {
+	if k == nil || k.by.key.withdrawn.Load() {
 		var err error
-		if c, err = v.parse(ctx, token); err != nil {
+		if k, now, err = v.parse(ctx, token, now); err != nil {
 			return nil, err
 		}
-		if verdict = v.set.Verdict(c.subject()); verdict == feed.Live {
-			v.tokens.Put(token, c.subject(), c.origin.expires, signed{c, c.origin.key})
+		if verdict = v.set.Verdict(k.Subject()); verdict == feed.Live {
+			v.tokens.Put(token, k, k.Expires())
 		}
 		if o, found := v.recall(token, now); found && o.reason != nil { // after Put: see questionToken
 			v.tokens.Forget(token)
 			return nil, o.reason
 		}
-		now = v.clock.read()
 	}
 	switch verdict {
 	case feed.Over:
@@ -56,43 +47,45 @@ func (v *Verifier) examine(ctx context.Context, token string, seen signed, verdi
 		return nil, ErrExpired
 	case feed.Live:
 		if v.fresh(now) || v.trustsOffline(now) {
-			return c, nil
+			return &k.caller, nil
 		}
 		if v.config.WhenStale == Ask {
-			return v.askToken(ctx, token, c, now)
+			return v.askToken(ctx, token, k, now)
 		}
 		return nil, ErrStale
 	}
 	if !v.fresh(now) && v.config.WhenStale == Deny {
 		return nil, ErrStale
 	}
-	return v.askToken(ctx, token, c, now)
+	return v.askToken(ctx, token, k, now)
 }
 
-// parse checks a token's form, signature and claims. An unknown key makes it
-// look at the issuer's key set again, once.
-func (v *Verifier) parse(ctx context.Context, token string) (*Caller, error) {
-	c, err := v.parseOnce(token)
+// parse checks a token's form, signature and claims, at the given time or, if it had
+// to wait, at the one that it returns. An unknown key makes it look at the issuer's
+// key set again, once.
+func (v *Verifier) parse(ctx context.Context, token string, now instant) (*knownToken, instant, error) {
+	k, err := v.parseOnce(token, now)
 	if !errors.Is(err, jwt.ErrUnknownKey) {
-		return c, err
+		return k, now, err
 	}
 	unread := v.refreshKeys(ctx, keyCooldown)
-	c, err = v.parseOnce(token)
+	now = v.clock.read()
+	k, err = v.parseOnce(token, now)
 	switch {
 	case !errors.Is(err, jwt.ErrUnknownKey):
-		return c, err
+		return k, now, err
 	case !v.keys.known() && unread != nil:
-		return nil, v.failed(ctx, unread)
+		return nil, now, v.failed(ctx, unread)
 	case !v.keys.known():
-		return nil, ErrStale
+		return nil, now, ErrStale
 	}
-	return nil, ErrInvalid
+	return nil, now, ErrInvalid
 }
 
-func (v *Verifier) parseOnce(token string) (*Caller, error) {
+func (v *Verifier) parseOnce(token string, now instant) (*knownToken, error) {
 	var key *trusted
 	withdrawn := false
-	claims, err := jwt.Parse(token, func(id string) (jwt.PublicKey, bool) {
+	claims, err := v.parser.Parse(token, func(id string) (jwt.PublicKey, bool) {
 		if key = v.keys.find(id); key != nil {
 			return key.public, true
 		}
@@ -109,7 +102,7 @@ func (v *Verifier) parseOnce(token string) (*Caller, error) {
 	}
 	err = claims.Check(jwt.Expect{
 		Issuer: v.config.Issuer, Audience: v.config.Audience,
-		Now: v.clock.read().time(), Leeway: jwt.Leeway,
+		Now: now.time(), Leeway: jwt.Leeway,
 	})
 	switch {
 	case errors.Is(err, jwt.ErrExpired):
@@ -117,5 +110,9 @@ func (v *Verifier) parseOnce(token string) (*Caller, error) {
 	case err != nil:
 		return nil, ErrInvalid
 	}
-	return v.callerOfToken(token, &claims, key), nil
+	k := v.knownOfToken(token, &claims, key)
+	if k == nil {
+		return nil, ErrInvalid
+	}
+	return k, nil
 }

@@ -12,7 +12,7 @@ import (
 // credential, however many ask, by all that an entry of the log could name.
 type watches struct {
 	mu sync.Mutex
-	of map[string]*watch // by credential
+	of map[ticket]*watch
 	by map[name]map[*watch]struct{}
 }
 
@@ -23,7 +23,8 @@ type name struct {
 }
 
 type watch struct {
-	caller    *Caller
+	known     *known       // the latest of the credential
+	cookie    *knownCookie // the same, unless it is a token, or was forgotten
 	done      chan struct{}
 	asking    bool
 	due       int64 // when the issuer is to be asked, Unix nanoseconds
@@ -31,48 +32,55 @@ type watch struct {
 	unsure    int64 // since when an answer is awaited; 0 if none is
 }
 
-func (c *Caller) isCookie() bool { return c.origin.key == nil }
-
-func (c *Caller) names() []name {
-	return []name{{feed.Session, c.SessionID}, {feed.Grant, c.GrantID}, {feed.User, c.UserID}}
+func (k *known) names() []name {
+	s := k.Subject()
+	return []name{{feed.Session, s.Session}, {feed.Grant, s.Grant}, {feed.User, s.User}}
 }
+
+// A ticket is a credential in two parts, to be told apart by both together.
+type ticket struct{ header, rest string }
+
+func (k *known) ticket() ticket { return ticket{k.by.header, k.rest()} }
 
 // nextAsk returns when a caller is to be asked about again without a cause: a
 // cookie when the answer about it runs out, a token never.
-func (c *Caller) nextAsk() int64 {
-	if c.isCookie() {
-		return c.origin.expires * int64(time.Second)
+func (k *known) nextAsk() int64 {
+	if k.isCookie() {
+		return max(0, k.Expires()) * int64(time.Second)
 	}
 	return math.MaxInt64
 }
 
 // watch returns a channel that is closed at the caller's end. It registers
 // first, and then looks at what is known, so that no end falls between.
-func (v *Verifier) watch(c *Caller) <-chan struct{} {
+func (v *Verifier) watch(k *known) *watch {
 	now := v.clock.read()
 	v.watches.mu.Lock()
 	defer v.watches.mu.Unlock()
-	w := v.watches.of[c.origin.credential]
+	w := v.watches.of[k.ticket()]
 	if w == nil {
-		w = v.watches.add(c, now)
+		w = v.watches.add(k, now)
+		if k.isCookie() {
+			w.cookie = v.sessions.Peek(k.rest())
+		}
 	}
 	v.look(w, now)
-	return w.done
+	return w
 }
 
-func (ws *watches) add(c *Caller, now instant) *watch {
-	w := &watch{caller: c, done: make(chan struct{}), due: c.nextAsk(), confirmed: now.unix}
+func (ws *watches) add(k *known, now instant) *watch {
+	w := &watch{known: k, done: make(chan struct{}), due: k.nextAsk(), confirmed: now.unix}
 	if ws.of == nil {
-		ws.of = make(map[string]*watch)
+		ws.of = make(map[ticket]*watch)
 		ws.by = make(map[name]map[*watch]struct{})
 	}
-	ws.of[c.origin.credential] = w
+	ws.of[k.ticket()] = w
 	ws.index(w)
 	return w
 }
 
 func (ws *watches) index(w *watch) {
-	for _, n := range w.caller.names() {
+	for _, n := range w.known.names() {
 		if n.id == "" {
 			continue
 		}
@@ -84,7 +92,7 @@ func (ws *watches) index(w *watch) {
 }
 
 func (ws *watches) unindex(w *watch) {
-	for _, n := range w.caller.names() {
+	for _, n := range w.known.names() {
 		delete(ws.by[n], w)
 		if len(ws.by[n]) == 0 {
 			delete(ws.by, n)
@@ -94,15 +102,15 @@ func (ws *watches) unindex(w *watch) {
 
 // end closes a watch. The caller holds the lock.
 func (ws *watches) end(w *watch) {
-	delete(ws.of, w.caller.origin.credential)
+	delete(ws.of, w.known.ticket())
 	ws.unindex(w)
 	close(w.done)
 }
 
 // look holds a watch to all that is known now. The caller holds the lock.
 func (v *Verifier) look(w *watch, now instant) {
-	verdict := v.set.Verdict(w.caller.subject())
-	key := w.caller.origin.key
+	verdict := v.set.Verdict(w.known.Subject())
+	key := w.known.by.key
 	switch {
 	case verdict == feed.Over, key != nil && key.withdrawn.Load():
 		v.watches.end(w)
@@ -119,10 +127,10 @@ func (v *Verifier) pace(w *watch, fresh bool, now instant) {
 	policy := v.config.WhenStale
 	switch {
 	case v.life.Err() != nil,
-		!fresh && (policy == Deny || policy == Offline && w.caller.isCookie()),
+		!fresh && (policy == Deny || policy == Offline && w.known.isCookie()),
 		w.unsure != 0 && now.unix-w.unsure >= int64(max(v.config.Staleness, askTimeout)):
 		v.lapse(w)
-	case !w.caller.isCookie() && now.seconds() >= w.caller.origin.expires:
+	case !w.known.isCookie() && now.seconds() >= w.known.Expires():
 		v.watches.end(w)
 	case now.unix >= w.due, !fresh && policy == Ask && now.unix >= w.confirmed+int64(v.config.Staleness):
 		v.confirm(w, now)
@@ -133,8 +141,11 @@ func (v *Verifier) pace(w *watch, fresh bool, now instant) {
 // that whoever comes with the same credential later gets one whose Done is open.
 func (v *Verifier) lapse(w *watch) {
 	v.watches.end(w)
-	v.tokens.Forget(w.caller.origin.credential)
-	v.sessions.Forget(w.caller.origin.credential)
+	if w.known.isCookie() {
+		v.sessions.Forget(w.known.credential())
+	} else {
+		v.tokens.Forget(w.known.credential())
+	}
 }
 
 // hear holds the watches to new entries, which the set already holds.
@@ -208,28 +219,31 @@ func (v *Verifier) confirm(w *watch, now instant) {
 	if w.unsure == 0 {
 		w.unsure = now.unix
 	}
-	c := w.caller
+	k, cookie := w.known, w.cookie
 	w.asking = v.start(func() {
 		var o outcome
 		var err error
-		if c.isCookie() {
-			latest := v.latest(c)
-			o, err = v.questionCookie(v.life, c.origin.credential, latest, latest.origin.used.Load())
+		if k.isCookie() {
+			o, err = v.questionSocket(k, cookie)
 		} else {
-			o, err = v.questionToken(v.life, c.origin.credential, c)
+			o, err = v.questionToken(v.life, k.credential(), k)
 		}
 		v.settle(w, o, err)
 	})
 }
 
-// latest returns the caller that requests with the same cookie get now, and by
-// that when one last came: a socket that is merely open does not keep its session
-// from becoming idle.
-func (v *Verifier) latest(c *Caller) *Caller {
-	if latest, verdict := v.sessions.Get(c.origin.credential, math.MinInt64); verdict != feed.Unknown {
-		return latest
+// questionSocket asks about a cookie of which somebody wants to know the end. It
+// was last used when a request last bore it: a socket that is merely open does not
+// keep its session from becoming idle.
+func (v *Verifier) questionSocket(k *known, old *knownCookie) (outcome, error) {
+	cookie, used := k.credential(), k.issued
+	if latest := v.sessions.Peek(cookie); latest != nil {
+		old = latest
 	}
-	return c
+	if old != nil {
+		used = old.used.Load()
+	}
+	return v.questionCookie(v.life, cookie, old, used)
 }
 
 // settle ends a watch or lets it go on, by what asking came to.
@@ -237,19 +251,24 @@ func (v *Verifier) settle(w *watch, o outcome, err error) {
 	now := v.clock.read()
 	v.watches.mu.Lock()
 	defer v.watches.mu.Unlock()
-	if v.watches.of[w.caller.origin.credential] != w {
+	if v.watches.of[w.known.ticket()] != w {
 		return // it has ended meanwhile
 	}
 	w.asking = false
 	switch {
 	case err != nil:
 		w.due = now.add(time.Second)
-	case o.reason != nil, o.caller.UserID != w.caller.UserID, o.caller.SessionID != w.caller.SessionID:
+	case o.reason != nil, !samePerson(o.known, w.known):
 		v.watches.end(w)
 	default:
 		v.watches.unindex(w)
-		w.caller, w.confirmed, w.unsure = o.caller, now.unix, 0
+		w.known, w.cookie, w.confirmed, w.unsure = o.known, o.cookie, now.unix, 0
 		v.watches.index(w)
-		w.due = max(o.caller.nextAsk(), now.add(time.Second))
+		w.due = max(w.known.nextAsk(), now.add(time.Second))
 	}
+}
+
+func samePerson(a, b *known) bool {
+	one, other := a.Subject(), b.Subject()
+	return one.User == other.User && one.Session == other.Session
 }

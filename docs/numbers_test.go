@@ -91,6 +91,10 @@ func TestSessionNumbers(t *testing.T) {
 	says(t, page, "the next sign-in ends the oldest session")
 	says(t, page, "There are no federated sessions")
 	says(t, page, fmt.Sprintf("up to %d KiB", session.MaxAttachment>>10))
+	if cached := load(t).Session.Cached; cached != 1_000_000 {
+		t.Errorf("session.cached is %d by default, and the page says a million", cached)
+	}
+	says(t, page, "`session.cached` of them (1,000,000)")
 }
 
 // The other numbers in the pages are those of the code, too.

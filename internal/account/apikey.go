@@ -42,12 +42,24 @@ const (
 type apiKeys struct {
 	store APIKeyStore
 	log   *revocation.Log
-	known *feed.Memory[APIKey]
+	known *feed.Memory[knownKey, *knownKey]
 	now   func() time.Time
 }
 
+// A knownKey is a key that is remembered by its text.
+type knownKey struct {
+	feed.Hold
+	text string
+	key  APIKey
+	read int64 // Unix seconds
+}
+
+func (k *knownKey) Is(text string) bool { return k.text == text }
+
+func (k *knownKey) Subject() feed.Subject { return feed.Subject{IssuedAt: k.read} }
+
 func newAPIKeys(store APIKeyStore, log *revocation.Log, now func() time.Time) *apiKeys {
-	return &apiKeys{store: store, log: log, now: now, known: feed.NewMemory[APIKey](log.Set(), keyMemory)}
+	return &apiKeys{store: store, log: log, now: now, known: feed.NewMemory[knownKey](log.Set(), keyMemory)}
 }
 
 // cutAPIKey cuts a key by position.
@@ -82,8 +94,8 @@ func (a *apiKeys) find(ctx context.Context, text string) (APIKey, error) {
 	}
 	now := a.now()
 	if a.log.Current(ctx) == nil {
-		if k, verdict := a.known.Get(text, now.Unix()); verdict == feed.Live && !a.log.Set().Holds(feed.APIKey, k.ID) {
-			return k, nil
+		if k, verdict := a.known.Get(text, now.Unix()); verdict == feed.Live && !a.log.Set().Holds(feed.APIKey, k.key.ID) {
+			return k.key, nil
 		}
 	}
 	k, err := a.store.FindAPIKey(ctx, id)
@@ -93,7 +105,7 @@ func (a *apiKeys) find(ctx context.Context, text string) (APIKey, error) {
 	if err != nil {
 		return APIKey{}, fmt.Errorf("read an API key: %w: %w", fault.ErrUnavailable, err)
 	}
-	a.known.Put(strings.Clone(text), feed.Subject{IssuedAt: now.Unix()}, now.Add(keyLife).Unix(), k)
+	a.known.Put(text, &knownKey{text: strings.Clone(text), key: k, read: now.Unix()}, now.Add(keyLife).Unix())
 	return k, nil
 }
 

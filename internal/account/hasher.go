@@ -160,7 +160,11 @@ func (h *Hasher) derive(password string, salt []byte, p HashParameters, length i
 	if h.made != nil {
 		h.made(p)
 	}
-	return argon2.IDKey([]byte(password), salt, p.Time, p.MemoryKiB, p.Threads, uint32(length))
+	hashing.enter(cap(h.slots) * int(p.Threads))
+	defer hashing.leave()
+	sum := argon2.IDKey([]byte(password), salt, p.Time, p.MemoryKiB, p.Threads, uint32(length))
+	h.collect(p)
+	return sum
 }
 
 // hashable reports whether a password may be one at all. The bound keeps work in

@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/account"
@@ -62,6 +64,8 @@ type App struct {
 	logger  *slog.Logger
 	limits  limits
 	drain   time.Duration
+
+	stopping atomic.Bool
 }
 
 // New puts together what serves: over what Open does, it states how long tokens
@@ -128,6 +132,7 @@ func (a *App) wire(o Options, secret []byte) error {
 	db, c := a.Store, &a.config
 	a.Log = revocation.New(revocation.Config{Heartbeat: c.Revocation.Heartbeat, Lifetime: c.Token.Access}, db, a.now, a.logger)
 	db.Heard(a.Log.Heard)
+	db.WriteFailed(a.Log.WriteFailed)
 
 	hash := account.DefaultHashParameters
 	if o.Hash != nil {
@@ -177,7 +182,16 @@ func sessionConfig(c *config.Config) session.Config {
 		Issuer: c.PublicURL, Idle: c.Session.Idle, Absolute: c.Session.Absolute, Strict: c.StrictPresence(),
 		Max: c.Session.Max, Claims: c.Token.Claims, MaxTokenBytes: c.Token.MaxBytes,
 		Grace: c.Refresh.Grace, Access: c.Token.Access,
+		Cached: min(c.Session.Cached, cachedWithin(debug.SetMemoryLimit(-1))),
 	}
+}
+
+// cachedWithin returns how many sessions may be remembered where the memory of the
+// process is limited: a quarter of it is for them, and for the access tokens that are
+// remembered beside them.
+func cachedWithin(limit int64) int {
+	const share, each = 4, 512
+	return int(limit / share / each)
 }
 
 func webConfig(c *config.Config, public *url.URL) web.Config {
@@ -224,7 +238,10 @@ func (a *App) Run(ctx context.Context) {
 }
 
 // Stop turns readiness off and tells streams to move; requests are still served.
-func (a *App) Stop() { a.web.Stop() }
+func (a *App) Stop() {
+	a.stopping.Store(true)
+	a.web.Stop()
+}
 
 // Close closes the store. Call it when Run has returned.
 func (a *App) Close() error { return a.Store.Close() }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -9,7 +11,7 @@ import (
 // goes on becoming older.
 func TestSteadyClock(t *testing.T) {
 	wall, elapsed := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), time.Duration(0)
-	c := &steadyClock{wall: func() time.Time { return wall }, elapsed: func() time.Duration { return elapsed }}
+	c := &steadyClock{read: func() (time.Time, time.Duration) { return wall, elapsed }}
 	begun := c.now()
 	pass := func(d time.Duration) { wall, elapsed = wall.Add(d), elapsed+d }
 	show := func() time.Duration { return c.now().Sub(begun) }
@@ -57,4 +59,29 @@ func TestSteadyClockOfThisMachine(t *testing.T) {
 	if apart := time.Since(now()).Abs(); apart > time.Second {
 		t.Errorf("it is %s from the wall", apart)
 	}
+}
+
+// However many look at it at once, nobody is shown an earlier time than anybody was
+// before.
+func TestSteadyClockOfMany(t *testing.T) {
+	var at atomic.Int64
+	now := steady(func() time.Time { return time.Unix(0, 1e18+at.Add(1)%1000) }) // it runs back and forth
+	var shown atomic.Int64
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 10_000 {
+				before := shown.Load()
+				mine := now().UnixNano()
+				if mine < before {
+					t.Errorf("it ran back by %d ns", before-mine)
+					return
+				}
+				for known := before; mine > known && !shown.CompareAndSwap(known, mine); {
+					known = shown.Load()
+				}
+			}
+		})
+	}
+	all.Wait()
 }

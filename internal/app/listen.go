@@ -33,6 +33,14 @@ const (
 	maxDrain  = 3 * time.Second
 )
 
+// overHTTP2 bounds what one connection may make us hold: frames of the smallest
+// size there is, and bodies not yet read no larger than a few that we take.
+var overHTTP2 = http.HTTP2Config{
+	MaxConcurrentStreams: 128, MaxReadFrameSize: 16 << 10,
+	MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 256 << 10,
+	WriteByteTimeout: 20 * time.Second,
+}
+
 // Listen opens what Serve will answer on: the public listener, with TLS where it
 // is configured, and the one for metrics where that is, else nil.
 func (a *App) Listen(ctx context.Context) (public, metrics net.Listener, err error) {
@@ -40,6 +48,7 @@ func (a *App) Listen(ctx context.Context) (public, metrics net.Listener, err err
 	if err != nil {
 		return nil, nil, err
 	}
+	public = bounded(public, room(), a.logger)
 	if a.config.TLS.Certificate != "" {
 		pair := &certificate{certFile: a.config.TLS.Certificate, keyFile: a.config.TLS.Key, now: a.now, logger: a.logger}
 		if _, err := pair.get(nil); err != nil {
@@ -47,12 +56,14 @@ func (a *App) Listen(ctx context.Context) (public, metrics net.Listener, err err
 		}
 		public = tls.NewListener(public, &tls.Config{
 			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: pair.get,
+			GetConfigForClient: greet,
 		})
 	}
 	if a.config.Metrics.Listen != "" {
 		if metrics, err = listen(ctx, "metrics.listen", a.config.Metrics.Listen); err != nil {
 			return nil, nil, errors.Join(err, public.Close())
 		}
+		metrics = bounded(metrics, metricsRoom, a.logger)
 	}
 	return public, metrics, nil
 }
@@ -127,10 +138,22 @@ func (a *App) drained(failed <-chan error) error {
 	}
 }
 
+// retiring ends each connection with its next answer once the server stops, so
+// that clients find another node while this one still answers.
+func (a *App) retiring(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 func (a *App) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: a.limits.header, ReadTimeout: a.limits.read, WriteTimeout: a.limits.write,
-		IdleTimeout: a.limits.idle, MaxHeaderBytes: maxHeader,
+		Handler: a.retiring(attended(h)), ConnContext: withConnection, ConnState: keepHijacked, HTTP2: &overHTTP2,
+		ReadHeaderTimeout: a.limits.header, ReadTimeout: a.limits.read,
+		WriteTimeout: a.limits.write, IdleTimeout: a.limits.idle, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(a.logger.Handler(), slog.LevelDebug),
 	}
 }

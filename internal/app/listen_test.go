@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -140,6 +141,40 @@ func TestSlowloris(t *testing.T) {
 	}
 	if status, _ := get(t, r.public, "/healthz"); status != http.StatusOK {
 		t.Errorf("an honest request: %d", status)
+	}
+}
+
+// D-15: a body that breaks off is the client's doing, and nothing that an operator
+// is told of as an error.
+func TestBodyThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder // the server writes it, and is stopped before it is read
+	o := options(configure(t, nil))
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	r := start(t, o, nil)
+	for path, kind := range map[string]string{
+		"/v1/sign-in": "application/json", "/oauth2/introspect": "application/x-www-form-urlencoded", "/v1/session/data": "application/json",
+	} {
+		method := "POST"
+		if path == "/v1/session/data" {
+			method = "PUT"
+		}
+		conn := dial(t, r.public)
+		send(t, conn, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{", method, path, kind))
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
+			t.Errorf("%s is answered %q, %v", path, answer, err)
+		}
+	}
+	r.stop()
+	if err := <-r.served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	if strings.Contains(log.String(), "ERROR") {
+		t.Errorf("the log tells of errors:\n%s", log.String())
 	}
 }
 

@@ -70,6 +70,9 @@ type Session struct {
 	// Sessions that one person may hold, the oldest ends when another begins; none is no limit.
 	// 0 stands for none.
 	Max int
+	// Sessions that are remembered in memory, so that checking them asks no database; 300 bytes each.
+	// Fewer where the memory limit of the process (GOMEMLIMIT) is small: a quarter of it is for them.
+	Cached int
 }
 
 // Token is the [token] table: the access tokens.

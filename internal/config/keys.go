@@ -122,6 +122,10 @@ var keys = []Key{
 		"session.max", "none", "Sessions that one person may hold, the oldest ends when another begins; none is no limit.", false,
 		func(c *Config) value { return wholeOr("none", 0, &c.Session.Max, 1, 10_000) },
 	},
+	{
+		"session.cached", "1000000", "Sessions that are remembered in memory, so that checking them asks no database; 300 bytes each.", false,
+		func(c *Config) value { return whole(&c.Session.Cached, 1_000, 100_000_000) },
+	},
 
 	{
 		"token.access", "10m", "Lifetime of an access token, shortened at random by up to 5 %.", false,

@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Listen: "localhost:8080", PublicURL: "http://localhost:8080", Database: "sqlite:coatcheck.db",
 		Transports: []string{"cookie", "token"}, SignUp: "open", VerifyEmail: "optional",
-		Session:    Session{Idle: 7 * day, Absolute: 30 * day, Profile: "standard"},
+		Session:    Session{Idle: 7 * day, Absolute: 30 * day, Profile: "standard", Cached: 1_000_000},
 		Token:      Token{Access: 10 * time.Minute, Algorithm: "ES256", MaxBytes: 1024},
 		Refresh:    Refresh{Grace: 10 * time.Second},
 		Cookie:     Cookie{SameSite: "lax"},

@@ -123,28 +123,3 @@ func TestDecode(t *testing.T) {
 		t.Errorf("an event's own name stands raw in the error: %q", err)
 	}
 }
-
-func FuzzReader(f *testing.F) { // V-13
-	for _, seed := range []string{
-		"event: snapshot\nid: e:1:ab\ndata: {\"epoch\":\"e\",\"seq\":1,\"entries\":[],\"more\":false}\n\n",
-		"event: revocation\r\ndata: {\"seq\":2}\r\n\r\n",
-		"event: heartbeat\ndata: {\"epoch\":\"e\",\"seq\":1,\"at\":1,\"age_ms\":12}\n\n: c\n\n",
-		"data\n\n", "data:\ndata:\n\n", "\n\n\n", "id: \x00\n", "event",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, stream []byte) {
-		r := NewReader(bytes.NewReader(stream))
-		for {
-			e, err := r.Next()
-			if err != nil {
-				return
-			}
-			if len(e.Data) > len(stream) || strings.Contains(e.Name+e.ID, "\n") || strings.Contains(e.ID, "\x00") {
-				t.Fatalf("event %+v of a stream of %d bytes", e, len(stream))
-			}
-			var entry Entry
-			_ = e.Decode(&entry)
-		}
-	})
-}

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -16,17 +17,23 @@ import (
 type Set struct {
 	version atomic.Uint64
 	mu      sync.RWMutex
-	held    map[held]Entry
-	strange int64 // the latest time of an entry of a kind we do not know
-	leaves  int64 // when that entry leaves
+	held    [kinds]map[string]Entry // by kind and id: a later one of the same takes its place, with the greater times of both
+	strange int64                   // the latest time of an entry of a kind we do not know
+	leaves  int64                   // when that entry leaves
 }
 
-// held is what entries are told apart by; a later one of the same takes its
-// place, with the greater times of both.
-type held struct {
-	kind Kind
-	id   string
-}
+// The places of the kinds in a set.
+const (
+	ofSession = iota
+	ofGrant
+	ofUser
+	ofClient
+	ofAll
+	ofKey
+	ofAPIKey
+	ofChanged
+	kinds
+)
 
 // Version changes whenever an entry is added that the set did not hold. A
 // credential found live at some version is live as long as the version stands.
@@ -39,9 +46,6 @@ func (s *Set) Add(entries ...Entry) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == nil {
-		s.held = make(map[held]Entry)
-	}
 	news := 0
 	for _, e := range entries {
 		if s.add(e) {
@@ -55,7 +59,8 @@ func (s *Set) Add(entries ...Entry) int {
 }
 
 func (s *Set) add(e Entry) bool {
-	if !e.Kind.known() {
+	kind := e.Kind.place()
+	if kind == kinds {
 		at := max(e.At, e.Before)
 		if at <= 0 { // it says nothing of when, so it may concern everything
 			at = math.MaxInt64
@@ -64,10 +69,12 @@ func (s *Set) add(e Entry) bool {
 		s.strange, s.leaves = max(s.strange, at), max(s.leaves, e.Until)
 		return news
 	}
-	key := held{e.Kind, e.ID}
-	old, found := s.held[key]
+	old, found := s.held[kind][e.ID]
 	if !found {
-		s.held[key] = e
+		if s.held[kind] == nil {
+			s.held[kind] = make(map[string]Entry)
+		}
+		s.held[kind][e.ID] = e
 		return true
 	}
 	merged := old
@@ -76,16 +83,31 @@ func (s *Set) add(e Entry) bool {
 	}
 	merged.Before = max(e.Before, old.Before)
 	merged.Until = max(e.Until, old.Until)
-	s.held[key] = merged
+	s.held[kind][e.ID] = merged
 	return merged.Before > old.Before
 }
 
-func (k Kind) known() bool {
+// place returns where entries of the kind are, or kinds for one that is not known.
+func (k Kind) place() int {
 	switch k {
-	case Session, Grant, User, Client, All, Key, APIKey, Changed:
-		return true
+	case Session:
+		return ofSession
+	case Grant:
+		return ofGrant
+	case User:
+		return ofUser
+	case Client:
+		return ofClient
+	case All:
+		return ofAll
+	case Key:
+		return ofKey
+	case APIKey:
+		return ofAPIKey
+	case Changed:
+		return ofChanged
 	}
-	return false
+	return kinds
 }
 
 // Verdict says what the set knows about a credential: [Live], [Renew], [Over]
@@ -94,44 +116,42 @@ func (s *Set) Verdict(c Subject) Verdict {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	switch {
-	case len(s.held) == 0 && s.strange == 0:
-		return Live
 	case s.over(c):
 		return Over
-	case s.names(Key, c.Key):
+	case s.names(ofKey, c.Key):
 		return Renew
 	case s.strange != 0 && c.IssuedAt <= s.strange:
 		return Unsure
-	case s.reaches(Changed, c.Session, c.IssuedAt), s.reaches(Changed, c.User, c.IssuedAt):
+	case s.reaches(ofChanged, c.Session, c.IssuedAt), s.reaches(ofChanged, c.User, c.IssuedAt):
 		return Renew
 	}
 	return Live
 }
 
 func (s *Set) over(c Subject) bool {
-	return s.names(Session, c.Session) || s.names(Grant, c.Grant) ||
-		s.reaches(User, c.User, c.IssuedAt) || s.reaches(Client, c.Client, c.IssuedAt) ||
+	return s.names(ofSession, c.Session) || s.names(ofGrant, c.Grant) ||
+		s.reaches(ofUser, c.User, c.IssuedAt) || s.reaches(ofClient, c.Client, c.IssuedAt) ||
 		s.reachesAll(c.IssuedAt)
 }
 
-func (s *Set) names(kind Kind, id string) bool {
-	if id == "" {
+func (s *Set) names(kind int, id string) bool {
+	if id == "" || len(s.held[kind]) == 0 {
 		return false
 	}
-	_, found := s.held[held{kind, id}]
+	_, found := s.held[kind][id]
 	return found
 }
 
-func (s *Set) reaches(kind Kind, id string, issued int64) bool {
-	if id == "" {
+func (s *Set) reaches(kind int, id string, issued int64) bool {
+	if id == "" || len(s.held[kind]) == 0 {
 		return false
 	}
-	e, found := s.held[held{kind, id}]
+	e, found := s.held[kind][id]
 	return found && issued <= e.Before
 }
 
 func (s *Set) reachesAll(issued int64) bool {
-	e, found := s.held[held{kind: All}]
+	e, found := s.held[ofAll][""]
 	return found && issued <= e.Before
 }
 
@@ -139,14 +159,17 @@ func (s *Set) reachesAll(issued int64) bool {
 func (s *Set) Holds(kind Kind, id string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.names(kind, id)
+	place := kind.place()
+	return place != kinds && s.names(place, id)
 }
 
 // Prune forgets what can no longer matter at the given time (Unix seconds).
 func (s *Set) Prune(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.held, func(_ held, e Entry) bool { return e.Until < now })
+	for _, held := range s.held {
+		maps.DeleteFunc(held, func(_ string, e Entry) bool { return e.Until < now })
+	}
 	if s.leaves < now {
 		s.strange = 0
 	}
@@ -156,17 +179,25 @@ func (s *Set) Prune(now int64) {
 func (s *Set) Entries() []Entry {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(s.held), func(a, b Entry) int {
-		if a.Seq < b.Seq {
-			return -1
-		}
-		return 1
-	})
+	all := make([]Entry, 0, s.len())
+	for _, held := range s.held {
+		all = slices.AppendSeq(all, maps.Values(held))
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return all
 }
 
 // Len returns the number of entries held.
 func (s *Set) Len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.held)
+	return s.len()
+}
+
+func (s *Set) len() int {
+	n := 0
+	for _, held := range s.held {
+		n += len(held)
+	}
+	return n
 }

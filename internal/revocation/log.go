@@ -51,6 +51,9 @@ type Log struct {
 	reading  sync.Mutex   // held by the one who reads the tail
 	heard    atomic.Int64 // when the last good read began, in ns of the clock
 	readable atomic.Bool  // whether a page was ever read
+	recorded atomic.Int64 // the highest time that the store was seen to have recorded, in ms
+	mute     atomic.Bool  // a write has failed since one was last known to work
+	probing  sync.Mutex   // held by the one who tries whether writing works again
 
 	mu       sync.Mutex
 	position Position
@@ -72,7 +75,7 @@ func New(c Config, store Store, now func() time.Time, logger *slog.Logger) *Log 
 		c.Lifetime = 10 * time.Minute
 	}
 	l := &Log{config: c, store: store, now: now, logger: logger, wake: make(chan struct{}, 1)}
-	l.hub.log = l
+	l.hub.init(l)
 	return l
 }
 
@@ -128,13 +131,40 @@ func (l *Log) Current(ctx context.Context) error {
 	return nil
 }
 
+// CurrentAt is Current for a caller that has just looked at the clock.
+func (l *Log) CurrentAt(ctx context.Context, now time.Time) error {
+	if l.readable.Load() && now.UnixNano()-l.heard.Load() < int64(FreshFor) {
+		return nil
+	}
+	return l.Current(ctx)
+}
+
 func (l *Log) fresh() bool { return l.readable.Load() && l.Age() < FreshFor }
 
-// Ready returns nil if this node may serve: its tail is fresh and its clock
-// agrees with the store's.
+// Recorded returns the highest time that the store has recorded, as far as it was
+// read. It does not fall when the clock is set back, nor with a restart: what had run
+// out by then has run out.
+func (l *Log) Recorded() time.Time { return time.UnixMilli(l.recorded.Load()) }
+
+// WriteFailed tells that the store could not write for a reason of its own, such as a
+// full disk. From then on this node is not ready, until a write works again.
+func (l *Log) WriteFailed() { l.mute.Store(true) }
+
+// Ready returns nil if this node may serve: its tail is fresh, its clock agrees with
+// the store's, and the store can write. After a write has failed it writes to know, one
+// caller at a time.
 func (l *Log) Ready(ctx context.Context) error {
 	if err := l.Current(ctx); err != nil {
 		return err
+	}
+	if l.mute.Load() {
+		if !l.probing.TryLock() {
+			return fmt.Errorf("%w: it is being tried whether the store can write", ErrBehind)
+		}
+		defer l.probing.Unlock()
+		if err := l.Hold(ctx); err != nil {
+			return fmt.Errorf("%w: the store cannot write: %w", ErrBehind, err)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,6 +195,9 @@ func (l *Log) read(ctx context.Context) error {
 		}
 		if err := l.take(ctx, from, page); err != nil {
 			return err
+		}
+		if mark := page.Mark.UnixMilli(); mark > l.recorded.Load() { // one reads at a time
+			l.recorded.Store(mark)
 		}
 		l.mu.Lock()
 		l.drift = page.Now.Sub(l.now())
@@ -249,8 +282,13 @@ func (l *Log) restart(ctx context.Context, from Position, page Page, reason stri
 	return nil
 }
 
+// Stop ends all streams, which are told to connect elsewhere, and begins no more. It
+// does not wait for them, and may be called more than once.
+func (l *Log) Stop() { l.hub.close() }
+
 // Follow reads the tail until ctx ends, tells streams that this node is alive,
-// and prunes what can no longer matter.
+// and prunes what can no longer matter. At the end it stops the streams, and returns
+// when their connections are closed, within about a second.
 func (l *Log) Follow(ctx context.Context) {
 	poll, beat, hold := time.NewTicker(l.config.Poll), time.NewTicker(l.config.Heartbeat), time.NewTicker(holdEvery)
 	defer poll.Stop()
@@ -261,6 +299,8 @@ func (l *Log) Follow(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			l.hub.close()
+			l.hub.active.Wait() // for the farewells
+			l.recordTime(ctx)
 			return
 		case <-poll.C:
 		case <-l.wake:
@@ -290,7 +330,18 @@ func (l *Log) Hold(ctx context.Context) error {
 	if err := l.store.Hold(ctx, l.config.Lifetime); err != nil {
 		return fmt.Errorf("state the access lifetime: %w", err)
 	}
+	l.mute.Store(false)
 	return nil
+}
+
+// recordTime has the store record the time at which this node stops, so that it is not
+// earlier when a node starts again with its clock set back.
+func (l *Log) recordTime(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := l.Hold(ctx); err != nil {
+		l.logger.Warn("the time of stopping could not be recorded", "error", err)
+	}
 }
 
 // keep states the lifetime again and prunes.

@@ -99,6 +99,29 @@ func poll(t *testing.T, l *Log) {
 	}
 }
 
+func subscribe(t *testing.T, l *Log, owner string) *Subscription {
+	t.Helper()
+	sub, err := l.Subscribe("", owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}
+
+// due returns all that a reader is to be told now.
+func due(s *Subscription) [][]byte {
+	var all [][]byte
+	for {
+		frames, last := s.next()
+		if frames != nil {
+			all = append(all, frames)
+		}
+		if last || frames == nil {
+			return all
+		}
+	}
+}
+
 func events(t *testing.T, frames ...[]byte) []feed.Event {
 	t.Helper()
 	r := feed.NewReader(bytes.NewReader(slices.Concat(frames...)))
@@ -172,7 +195,7 @@ func TestResume(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer sub.Close()
-			if got := names(events(t, sub.Opening...)); !slices.Equal(got, c.wants) {
+			if got := names(events(t, due(sub)...)); !slices.Equal(got, c.wants) {
 				t.Errorf("told %v, want %v", got, c.wants)
 			}
 		})
@@ -190,7 +213,7 @@ func TestASnapshotThatBreaksOffCannotBeResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sub.Close()
-	got := events(t, sub.Opening...)
+	got := events(t, due(sub)...)
 	if len(got) != 3 || got[0].ID != "" || got[1].ID != s.head.String() {
 		t.Errorf("ids of the parts: %q %q", got[0].ID, got[1].ID)
 	}
@@ -215,16 +238,20 @@ func TestEntriesReachEveryStreamInOrder(t *testing.T) {
 		s.end(feed.Session, fmt.Sprint("ses_", i))
 	}
 	poll(t, l)
-	for want := uint64(1); want <= 5; want++ {
+	told := events(t, due(sub)...)
+	if len(told) != 7 { // snapshot and heartbeat come first
+		t.Fatalf("told %v", names(told))
+	}
+	for i, got := range told[2:] {
 		var e feed.Entry
-		if err := events(t, <-sub.Frames())[0].Decode(&e); err != nil || e.Seq != want {
-			t.Fatalf("got entry %d, want %d (%v)", e.Seq, want, err)
+		if err := got.Decode(&e); err != nil || e.Seq != uint64(i+1) {
+			t.Fatalf("got entry %d, want %d (%v)", e.Seq, i+1, err)
 		}
 	}
 }
 
-// Whoever subscribes while entries come must miss none: the queue is registered
-// before the set is copied.
+// Whoever subscribes while entries come must miss none: the place is taken before the
+// set is copied.
 func TestNothingFallsBetweenSnapshotAndStream(t *testing.T) {
 	s := newTape()
 	l := newLog(t, s)
@@ -256,12 +283,12 @@ func TestNothingFallsBetweenSnapshotAndStream(t *testing.T) {
 				}
 			}
 		}
-		for _, frame := range sub.Opening {
+		for _, frame := range due(sub) {
 			learn(frame)
 		}
 		<-done
-		for len(sub.Frames()) > 0 {
-			learn(<-sub.Frames())
+		for _, frame := range due(sub) {
+			learn(frame)
 		}
 		if set.Len() != all {
 			t.Errorf("a stream knows %d of %d entries", set.Len(), all)
@@ -270,51 +297,111 @@ func TestNothingFallsBetweenSnapshotAndStream(t *testing.T) {
 	}
 }
 
-// R-11, D-10: a reader that does not read is dropped, and no other notices.
+// R-11, D-10: a reader that falls behind what is kept is dropped, comes back and is
+// told what it missed; no other notices, and what is kept is bounded (I-9).
 func TestASlowReaderIsDropped(t *testing.T) {
 	s := newTape()
+	s.end(feed.Session, "ses_first")
 	l := newLog(t, s)
-	slow, err := l.Subscribe("", "api_1")
+	l.hub.bound = 3 * segmentBytes
+	l.hub.resync("test") // so that the ring begins where they do
+	slow, quick := subscribe(t, l, "api_1"), subscribe(t, l, "api_1")
+	read := due(quick)
+	n, begin := 0, l.hub.state.Load().first()
+	for ; l.hub.state.Load().first() == begin; n++ {
+		s.end(feed.Session, fmt.Sprint("ses_", n))
+		poll(t, l)
+		read = append(read, due(quick)...)
+	}
+	if held := l.hub.state.Load(); held.end-held.first() > 4*segmentBytes {
+		t.Errorf("%d bytes are kept for readers that are behind", held.end-held.first())
+	}
+	told := events(t, due(slow)...)
+	if got := names(told); !slices.Equal(got, []string{"snapshot", "heartbeat", "resync"}) {
+		t.Errorf("the slow reader was told %v", got)
+	}
+	var said feed.Resync
+	if told[2].Decode(&said) != nil || said.Reason != "slow" {
+		t.Errorf("it was sent away as %q", said.Reason)
+	}
+	if l.Subscribers() != 1 || l.Dropped() != 1 {
+		t.Errorf("%d readers are left, %d were dropped", l.Subscribers(), l.Dropped())
+	}
+	if all := events(t, read...); len(all) != n+2 {
+		t.Errorf("the other reader was told %d events, want %d", len(all), n+2)
+	}
+	back, err := l.Subscribe(told[0].ID, "api_1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range queueLength + 1 {
+	if got := len(events(t, due(back)...)); got != n+1 {
+		t.Errorf("come again, it is told %d events, want %d and a heartbeat", got, n)
+	}
+}
+
+// A burst drops nobody: as many entries as one statement ends are told at once.
+func TestABurstDropsNobody(t *testing.T) {
+	s := newTape()
+	l := newLog(t, s)
+	sub := subscribe(t, l, "api_1")
+	for i := range 3 * pageSize {
 		s.end(feed.Session, fmt.Sprint("ses_", i))
 	}
 	poll(t, l)
-	if l.Subscribers() != 0 {
-		t.Error("the slow reader is still there")
+	frames := due(sub)
+	if got := len(events(t, frames...)); got != 3*pageSize+2 {
+		t.Errorf("told %d events, want %d", got, 3*pageSize+2)
 	}
-	n := 0
-	for range slow.Frames() {
-		n++
+	if len(frames) > 20 {
+		t.Errorf("the burst took %d writes, want frames that lie together in one", len(frames))
 	}
-	if n != queueLength {
-		t.Errorf("%d frames were queued, want %d", n, queueLength)
+}
+
+// I-6, D-14: whatever was missed, and wherever it is taken from, it is the same.
+func TestResumeFromTheRingIsExact(t *testing.T) {
+	s := newTape()
+	l := newLog(t, s)
+	l.hub.bound = segmentBytes
+	for i := range 2 * pageSize {
+		s.end(feed.Session, fmt.Sprint("ses_", i))
 	}
-	var said feed.Resync
-	if got := events(t, slow.Farewell()); len(got) != 1 || got[0].Decode(&said) != nil || said.Reason != "slow" {
-		t.Errorf("farewell %v", got)
+	poll(t, l)
+	now := l.hub.state.Load()
+	if held := now.segments[0].marks[0].seq; held < 10 || held > 2*pageSize-10 {
+		t.Fatalf("the ring begins at entry %d, want it to hold some and not all", held)
+	}
+	for i := 0; i < len(s.rows); i += 23 {
+		row := s.rows[i]
+		missed, reason, err := since(Position{"e1", row.Seq, row.Bits}, now, l.position, l.entries)
+		if err != nil || reason != "" {
+			t.Fatalf("at %d: %s, %v", row.Seq, reason, err)
+		}
+		want, err := frames(s.rows[i+1:], "e1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(slices.Concat(missed...), slices.Concat(want...)) {
+			t.Fatalf("who missed all after %d is told something else", row.Seq)
+		}
+		if _, reason, _ = since(Position{"e1", row.Seq, row.Bits + 1}, now, l.position, l.entries); reason != "diverged" {
+			t.Fatalf("other bits at %d: %q", row.Seq, reason)
+		}
 	}
 }
 
 func TestRemovingAnAPIKeyCutsItsStreams(t *testing.T) {
 	s := newTape()
 	l := newLog(t, s)
-	cut, err := l.Subscribe("", "api_1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stays, err := l.Subscribe("", "api_2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stays.Close()
+	cut, stays := subscribe(t, l, "api_1"), subscribe(t, l, "api_2")
 	s.end(feed.APIKey, "api_1")
 	poll(t, l)
-	<-cut.Frames() // the entry itself
-	if _, open := <-cut.Frames(); open {
-		t.Error("the stream of a removed key goes on")
+	s.end(feed.Session, "ses_1")
+	poll(t, l)
+	if got := names(events(t, due(cut)...)); !slices.Equal(got, []string{"snapshot", "heartbeat", "revocation", "resync"}) {
+		t.Errorf("the stream of a removed key was told %v", got)
+	}
+	if got := names(events(t, due(stays)...)); !slices.Equal(got, []string{"snapshot", "heartbeat", "revocation", "revocation"}) {
+		t.Errorf("the stream of another key was told %v", got)
 	}
 	if l.Subscribers() != 1 {
 		t.Errorf("%d streams are left, want 1", l.Subscribers())
@@ -386,16 +473,20 @@ func TestALogThatWasSetBackBeginsANewEpoch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			lostBits := s.head.Bits
 			lose(s)
 			poll(t, l)
 			if s.news != 1 {
 				t.Errorf("%d epochs were begun, want 1", s.news)
 			}
-			if _, open := <-sub.Frames(); open {
-				t.Error("a stream goes on as if nothing had happened")
+			if got := names(events(t, due(sub)...)); !slices.Equal(got, []string{"snapshot", "heartbeat", "resync"}) {
+				t.Errorf("the stream was told %v: it goes on as if nothing had happened", got)
 			}
 			if !l.Set().Holds(feed.Session, "ses_2") {
 				t.Error("what was over has revived")
+			}
+			if place, held := l.hub.state.Load().behind(2, lostBits); held {
+				t.Errorf("a stream could resume at %d, behind what was lost", place)
 			}
 			if l.position != s.head {
 				t.Errorf("the node is at %v, the log at %v", l.position, s.head)
@@ -438,7 +529,7 @@ func TestASnapshotIsEncodedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer sub.Close()
-		return &sub.Opening[0][0]
+		return &sub.opening[0][0]
 	}
 	one := first()
 	if first() != one {

@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 
@@ -39,20 +40,48 @@ func TestHeartbeatsStandInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		all.Go(func() {
-			frames := sub.Opening
-			for open := true; open; {
-				var frame []byte
-				select {
-				case <-done:
-					open = false
-				case frame, open = <-sub.Frames():
-					frames = append(frames, frame)
-				}
+			var frames []byte
+			if err := sub.Serve(done, func(b []byte) error {
+				frames = append(frames, b...)
+				return nil
+			}); err != nil {
+				t.Error(err)
 			}
-			inOrder(t, reader, events(t, frames...))
+			inOrder(t, reader, events(t, frames))
 		})
 	}
 	all.Wait()
+}
+
+// I-6: a reader that is behind is told a heartbeat where it stands, and of several the
+// last alone; one that comes later is told none that went before.
+func TestHeartbeatsStandBehindWhatTheyCount(t *testing.T) {
+	s := newTape()
+	l := newLog(t, s)
+	behind := subscribe(t, l, "")
+	end := func() {
+		s.end(feed.Session, "ses_1")
+		poll(t, l)
+	}
+	end()
+	l.hub.beat()
+	end()
+	l.hub.beat()
+	end()
+	end()
+	late := subscribe(t, l, "")
+	end()
+	told := events(t, due(behind)...)
+	inOrder(t, 0, told)
+	want := []string{"snapshot", "heartbeat", "revocation", "revocation", "heartbeat", "revocation", "revocation", "revocation"}
+	if got := names(told); !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	told = events(t, due(late)...)
+	inOrder(t, 1, told)
+	if got := names(told); !slices.Equal(got, []string{"snapshot", "heartbeat", "revocation"}) {
+		t.Errorf("who came later was told %v", got)
+	}
 }
 
 // inOrder follows the numbers of a stream as a verifier does.

@@ -12,10 +12,10 @@ import (
 // session.
 const MaxAttachment = 16 << 10
 
-// Attachment returns the application's JSON and its version, which starts at 0
+// Attachment returns the JSON that the application keeps with a session, and its version, which starts at 0
 // with an empty object.
-func (m *Manager) Attachment(ctx context.Context, h Holder) ([]byte, int64, error) {
-	document, version, err := m.attach.Attachment(ctx, h.Session().ID)
+func (m *Manager) Attachment(ctx context.Context, sessionID string) ([]byte, int64, error) {
+	document, version, err := m.attach.Attachment(ctx, sessionID)
 	if err != nil {
 		return nil, 0, unavailable("read an attachment", err)
 	}
@@ -27,11 +27,11 @@ func (m *Manager) Attachment(ctx context.Context, h Holder) ([]byte, int64, erro
 
 // Attach puts document, which is JSON, in the place of the one at version.
 // ErrVersionChanged if that is no longer the one, ErrTooBig above MaxAttachment.
-func (m *Manager) Attach(ctx context.Context, h Holder, document []byte, version int64) (int64, error) {
+func (m *Manager) Attach(ctx context.Context, sessionID string, document []byte, version int64) (int64, error) {
 	if len(document) > MaxAttachment {
 		return 0, ErrTooBig
 	}
-	next, err := m.attach.SwapAttachment(ctx, h.Session().ID, document, version)
+	next, err := m.attach.SwapAttachment(ctx, sessionID, document, version)
 	switch {
 	case errors.Is(err, ErrLost):
 		return 0, ErrVersionChanged
@@ -45,9 +45,9 @@ func (m *Manager) Attach(ctx context.Context, h Holder, document []byte, version
 
 // MergeAttachment applies a JSON merge patch (RFC 7396) to whatever is there, as
 // often as it takes. With a version it applies to that one alone.
-func (m *Manager) MergeAttachment(ctx context.Context, h Holder, patch []byte, version *int64) ([]byte, int64, error) {
+func (m *Manager) MergeAttachment(ctx context.Context, sessionID string, patch []byte, version *int64) ([]byte, int64, error) {
 	for range attempts {
-		document, at, err := m.Attachment(ctx, h)
+		document, at, err := m.Attachment(ctx, sessionID)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -58,7 +58,7 @@ func (m *Manager) MergeAttachment(ctx context.Context, h Holder, patch []byte, v
 		if err != nil {
 			return nil, 0, err
 		}
-		next, err := m.Attach(ctx, h, merged, at)
+		next, err := m.Attach(ctx, sessionID, merged, at)
 		if !errors.Is(err, ErrVersionChanged) || version != nil {
 			return merged, next, err
 		}

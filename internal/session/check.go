@@ -8,56 +8,39 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 )
 
-// Via says by which credential a holder came.
-type Via string
-
-// The credentials that open our own endpoints.
-const (
-	ViaCookie Via = "cookie"
-	ViaToken  Via = "token"
-)
-
-// A Holder is who came with a good credential. Its standing is shared and must
-// not be changed.
-type Holder struct {
-	Standing *Standing
-	Seen     time.Time // when the session was last used, this time included
-	Via      Via
-	Scope    string // of an access token; cookies carry none
+// A seenToken is an access token whose signature was found good.
+type seenToken struct {
+	feed.Hold
+	text   string
+	claims jwt.Claims
 }
 
-// Session returns the holder's session.
-func (h Holder) Session() *Session { return &h.Standing.Session }
+func (t *seenToken) Is(text string) bool { return t.text == text }
 
-// User returns the holder's user.
-func (h Holder) User() *account.User { return &h.Standing.User }
-
-// IdleEnds returns when the session is over unless it is seen again.
-func (h Holder) IdleEnds() time.Time { return h.Standing.IdleEnds(h.Seen) }
-
-// A record is a standing that is remembered, as if it were a token issued when
-// it was read: held to the revocation set on every use, and for no longer than
-// an access token lives.
-type record struct {
-	standing Standing
-}
+func (t *seenToken) Subject() feed.Subject { return subjectOf(&t.claims) }
 
 // CheckCookie reads the session behind a cookie's value: ErrInvalidToken if it is
 // no cookie of ours, ErrEnded if its session is over, [fault.ErrUnavailable] if nobody
 // can vouch for it now.
 func (m *Manager) CheckCookie(ctx context.Context, value string) (Holder, error) {
-	id, secret, ok := cutCookie(value)
+	now := m.now()
+	// What is remembered is looked up first: it comes from far away in memory, and the
+	// processor reads the secret meanwhile.
+	r := m.remembered(ctx, ordinalOf(value), now)
+	ordinal, secret, ok := cutCookie(value)
 	if !ok {
 		return Holder{}, ErrInvalidToken
 	}
-	return m.check(ctx, id, func(st *Standing) error {
-		if !secret.Opens(st.Session.SecretHash) {
+	if r != nil && secret.Opens(r.hash) {
+		return m.holder(ctx, r, now)
+	}
+	return m.checkStored(ctx, ordinal, now, func(r *record) error {
+		if !secret.Opens(r.hash) {
 			return ErrInvalidToken
 		}
 		return nil
@@ -72,14 +55,15 @@ func (m *Manager) CheckToken(ctx context.Context, token string) (Holder, error) 
 	if err != nil {
 		return Holder{}, err
 	}
-	if claims.ClientID != FirstParty || claims.SessionID == "" {
+	ordinal, ok := strings.CutPrefix(claims.SessionID, credential.Session)
+	if claims.ClientID != FirstParty || !ok {
 		return Holder{}, ErrInvalidToken
 	}
-	h, err := m.check(ctx, claims.SessionID, func(st *Standing) error {
+	h, err := m.check(ctx, ordinal, func(r *record) error {
 		switch {
-		case claims.IssuedAt <= max(st.User.OverBefore, st.OverBefore, st.Client.OverBefore):
+		case claims.IssuedAt <= int64(r.over):
 			return ErrEnded
-		case claims.IssuedAt <= max(st.User.ChangedBefore, st.Session.ChangedBefore):
+		case claims.IssuedAt <= int64(r.changed):
 			return ErrTokenExpired
 		}
 		return nil
@@ -90,22 +74,21 @@ func (m *Manager) CheckToken(ctx context.Context, token string) (Holder, error) 
 
 // verify checks a token's signature, claims and subject against the set.
 func (m *Manager) verify(token string) (*jwt.Claims, error) {
-	now := m.now()
-	claims, verdict := m.tokens.Get(token, now.Unix())
+	now := later(m.now(), m.log.Recorded())
+	seen, verdict := m.tokens.Get(token, now.Unix())
 	if verdict == feed.Unknown {
 		parsed, err := m.parse(token, m.config.Issuer, now)
 		if err != nil {
 			return nil, err
 		}
-		claims = &parsed
-		subject := subjectOf(claims)
-		if verdict = m.log.Set().Verdict(subject); verdict == feed.Live {
-			m.tokens.Put(strings.Clone(token), subject, claims.ExpiresAt, claims)
+		seen = &seenToken{text: strings.Clone(token), claims: parsed}
+		if verdict = m.log.Set().Verdict(seen.Subject()); verdict == feed.Live {
+			m.tokens.Put(token, seen, parsed.ExpiresAt)
 		}
 	}
 	switch verdict {
 	case feed.Live, feed.Unsure:
-		return claims, nil
+		return &seen.claims, nil
 	case feed.Over:
 		return nil, ErrEnded
 	default:
@@ -177,18 +160,34 @@ func subjectOf(c *jwt.Claims) feed.Subject {
 	}
 }
 
-// check decides about a session by what is remembered of it, while this node
-// knows that it has heard of every end; else by the store. Whatever memory would
-// refuse is read anew, because memory may be behind: ends are final, but a
-// renewed secret or a later visit elsewhere are not yet known here.
-func (m *Manager) check(ctx context.Context, id string, opens func(*Standing) error) (Holder, error) {
+// check decides about a session by what is remembered of it; else by the store.
+// Whatever memory would refuse is read anew, because memory may be behind: ends are
+// final, but a renewed secret or a later visit elsewhere are not yet known here.
+func (m *Manager) check(ctx context.Context, ordinal string, opens func(*record) error) (Holder, error) {
 	now := m.now()
-	if m.log.Current(ctx) == nil {
-		r, verdict := m.records.Get(id, now.Unix())
-		if verdict == feed.Live && !r.standing.over(now, m.seen.at(id)) && opens(&r.standing) == nil {
-			return m.holder(ctx, &r.standing, now)
-		}
+	if r := m.remembered(ctx, ordinal, now); r != nil && opens(r) == nil {
+		return m.holder(ctx, r, now)
 	}
+	return m.checkStored(ctx, ordinal, now, opens)
+}
+
+// remembered returns what is remembered of a live session, while this node knows that
+// it has heard of every end; else nil.
+func (m *Manager) remembered(ctx context.Context, ordinal string, now time.Time) *record {
+	if m.log.CurrentAt(ctx, now) != nil {
+		return nil
+	}
+	now = later(now, m.log.Recorded())
+	r, verdict := m.records.Get(ordinal, now.Unix())
+	if verdict != feed.Live || r.lapsed(now) {
+		return nil
+	}
+	return r
+}
+
+func (m *Manager) checkStored(ctx context.Context, ordinal string, now time.Time, opens func(*record) error) (Holder, error) {
+	id := credential.Session + ordinal
+	known := m.seen.at(id) // before the read: it is in what is read, or known here still
 	st, err := m.store.OfSession(ctx, id)
 	if errors.Is(err, ErrNone) {
 		return Holder{}, ErrEnded
@@ -196,24 +195,24 @@ func (m *Manager) check(ctx context.Context, id string, opens func(*Standing) er
 	if err != nil {
 		return Holder{}, unavailable("read a session", err)
 	}
-	if err := opens(&st); err != nil {
+	r, err := newRecord(&st)
+	if err != nil {
+		return Holder{}, unavailable("read a session", err)
+	}
+	if err := opens(r); err != nil {
 		return Holder{}, err
 	}
-	if st.over(later(now, st.Now), m.seen.at(id)) {
+	if st.over(later(now, st.Now), later(known, m.seen.at(id))) {
 		return Holder{}, ErrEnded
 	}
-	m.remember(&st, now)
-	return m.holder(ctx, &st, now)
+	m.seen.join(r)
+	m.records.Put(ordinal, r, now.Add(m.config.Access).Unix())
+	return m.holder(ctx, r, now)
 }
 
-func (m *Manager) remember(st *Standing, now time.Time) {
-	subject := feed.Subject{Session: st.Session.ID, User: st.User.ID, IssuedAt: st.Now.Unix()}
-	m.records.Put(st.Session.ID, subject, now.Add(m.config.Access).Unix(), &record{standing: *st})
-}
-
-func (m *Manager) holder(ctx context.Context, st *Standing, now time.Time) (Holder, error) {
-	if err := m.see(ctx, st, now); err != nil {
+func (m *Manager) holder(ctx context.Context, r *record, now time.Time) (Holder, error) {
+	if err := m.see(ctx, r, now); err != nil {
 		return Holder{}, err
 	}
-	return Holder{Standing: st, Seen: now, Via: ViaCookie}, nil
+	return Holder{record: r, Seen: now, Via: ViaCookie}, nil
 }

@@ -12,16 +12,16 @@ import (
 
 // SignOut ends the holder's session.
 func (m *Manager) SignOut(ctx context.Context, h Holder, from audit.Origin) error {
-	what := Ending{Kind: feed.Session, ID: h.Session().ID, UserID: h.User().ID, Reason: "sign_out"}
-	_, err := m.end(ctx, what, h.User().ID, from)
+	what := Ending{Kind: feed.Session, ID: h.SessionID(), UserID: h.UserID(), Reason: "sign_out"}
+	_, err := m.end(ctx, what, h.UserID(), from)
 	return err
 }
 
 // EndOwn ends one of the holder's own sessions. ErrNoSession for one that is
 // over, unknown or another person's, which look the same.
 func (m *Manager) EndOwn(ctx context.Context, h Holder, id string, from audit.Origin) error {
-	what := Ending{Kind: feed.Session, ID: id, UserID: h.User().ID, Reason: "ended"}
-	n, err := m.end(ctx, what, h.User().ID, from)
+	what := Ending{Kind: feed.Session, ID: id, UserID: h.UserID(), Reason: "ended"}
+	n, err := m.end(ctx, what, h.UserID(), from)
 	if err == nil && n == 0 {
 		return ErrNoSession
 	}
@@ -31,8 +31,8 @@ func (m *Manager) EndOwn(ctx context.Context, h Holder, id string, from audit.Or
 // EndOthers ends all sessions of the holder but the one at hand, and returns how
 // many.
 func (m *Manager) EndOthers(ctx context.Context, h Holder, from audit.Origin) (int, error) {
-	what := Ending{Kind: feed.Session, UserID: h.User().ID, Except: h.Session().ID, Reason: "ended"}
-	return m.end(ctx, what, h.User().ID, from)
+	what := Ending{Kind: feed.Session, UserID: h.UserID(), Except: h.SessionID(), Reason: "ended"}
+	return m.end(ctx, what, h.UserID(), from)
 }
 
 // End ends what an administrator says, and returns how many records that were. The
@@ -69,7 +69,7 @@ func (m *Manager) end(ctx context.Context, what Ending, actor string, from audit
 // person: same id, same grants, new secret, new auth_time. The cookie is empty
 // for a session that has none; a holder of a token gets a new access token.
 func (m *Manager) Reauthenticate(ctx context.Context, h Holder, proof account.Proof, from audit.Origin) (Opened, error) {
-	if proof.UserID() == "" || proof.UserID() != h.User().ID {
+	if proof.UserID() == "" || proof.UserID() != h.UserID() {
 		return Opened{}, account.ErrCredentials
 	}
 	for range attempts {
@@ -82,7 +82,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, h Holder, proof account.Pr
 }
 
 func (m *Manager) renew(ctx context.Context, h Holder, proof account.Proof, from audit.Origin) (Opened, error) {
-	id := h.Session().ID
+	id := h.SessionID()
 	st, err := m.store.OfSession(ctx, id)
 	if errors.Is(err, ErrNone) || err == nil && st.over(st.Now, m.seen.at(id)) {
 		return Opened{}, ErrEnded
@@ -114,7 +114,7 @@ func (m *Manager) renew(ctx context.Context, h Holder, proof account.Proof, from
 // Draw mints an access token for the holder of a cookie, on the session's
 // first-party grant.
 func (m *Manager) Draw(ctx context.Context, h Holder, audience, scope string) (Tokens, error) {
-	st, err := m.store.OfSession(ctx, h.Session().ID)
+	st, err := m.store.OfSession(ctx, h.SessionID())
 	if errors.Is(err, ErrNone) || err == nil && st.over(st.Now, h.Seen) {
 		return Tokens{}, ErrEnded
 	}

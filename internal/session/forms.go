@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"hash"
+	"sync"
 
 	"github.com/coatcheck/coatcheck/internal/credential"
 )
@@ -32,15 +34,25 @@ func cookieValue(sessionID string, secret credential.Secret) string {
 	return cookiePrefix + sessionID[len(credential.Session):] + secret.Encode()
 }
 
-// cutCookie cuts a cookie by position.
-func cutCookie(value string) (sessionID string, secret credential.Secret, ok bool) {
+// ordinalOf returns where a cookie of ours has the ordinal, and "" of what has another
+// length.
+func ordinalOf(value string) string {
+	if len(value) != cookieLength {
+		return ""
+	}
+	return value[len(cookiePrefix) : len(cookiePrefix)+ordinalLength]
+}
+
+// cutCookie cuts a cookie by position. The ordinal is the session's id without its
+// prefix.
+func cutCookie(value string) (ordinal string, secret credential.Secret, ok bool) {
 	if len(value) != cookieLength || value[:len(cookiePrefix)] != cookiePrefix {
 		return "", secret, false
 	}
 	rest := value[len(cookiePrefix):]
-	sessionID = credential.Session + rest[:ordinalLength]
 	secret, ok = credential.ParseSecret(rest[ordinalLength:])
-	return sessionID, secret, ok && credential.IsID(credential.Session, sessionID)
+	_, isOrdinal := credential.ParseOrdinal(rest[:ordinalLength])
+	return rest[:ordinalLength], secret, ok && isOrdinal
 }
 
 // A refreshToken is what a refresh token says.
@@ -56,8 +68,27 @@ type refreshToken struct {
 // genuine.
 type refreshKeys struct {
 	id         string // names the keys within a token
-	tag        []byte
-	derivation []byte
+	tag        macs
+	derivation macs
+}
+
+// macs are HMACs under one key, of which each is used again: to begin one anew costs
+// more than to use it.
+type macs struct{ *sync.Pool }
+
+func newMACs(key []byte) macs {
+	return macs{&sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+// sum returns the HMAC of the parts, one after the other.
+func (m macs) sum(into []byte, parts ...[]byte) []byte {
+	mac := m.Get().(hash.Hash)
+	defer m.Put(mac)
+	mac.Reset()
+	for _, part := range parts {
+		mac.Write(part)
+	}
+	return mac.Sum(into)
 }
 
 func newRefreshKeys(secret []byte) (*refreshKeys, error) {
@@ -76,7 +107,7 @@ func newRefreshKeys(secret []byte) (*refreshKeys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive refresh keys: %w", err)
 	}
-	return &refreshKeys{id: hex.EncodeToString(id[:keyIDLength/2]), tag: tag, derivation: derivation}, nil
+	return &refreshKeys{id: hex.EncodeToString(id[:keyIDLength/2]), tag: newMACs(tag), derivation: newMACs(derivation)}, nil
 }
 
 // encode returns the token's text.
@@ -91,9 +122,8 @@ func (k *refreshKeys) body(t refreshToken) string {
 
 // tagOf covers everything before the tag: kind, grant, generation, key id, secret.
 func (k *refreshKeys) tagOf(body string) string {
-	mac := hmac.New(sha256.New, k.tag)
-	mac.Write([]byte(body))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+	var sum [sha256.Size]byte
+	return base64.RawURLEncoding.EncodeToString(k.tag.sum(sum[:0], []byte(body))[:16])
 }
 
 // parse cuts a token by position and checks its tag, so what it returns was once
@@ -124,10 +154,7 @@ func (k *refreshKeys) parse(text string) (refreshToken, bool) {
 // successor derives the secret of the next generation, so that it can be given
 // out again without having been stored. The salt is fresh for each rotation.
 func (k *refreshKeys) successor(t refreshToken, salt [16]byte) refreshToken {
-	mac := hmac.New(sha256.New, k.derivation)
-	mac.Write([]byte(k.body(t)))
-	mac.Write(salt[:])
 	next := refreshToken{grantID: t.grantID, generation: t.generation + 1}
-	mac.Sum(next.secret[:0])
+	k.derivation.sum(next.secret[:0], []byte(k.body(t)), salt[:])
 	return next
 }

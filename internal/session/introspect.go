@@ -46,22 +46,29 @@ func (m *Manager) Introspect(ctx context.Context, token string, used time.Time) 
 }
 
 func (m *Manager) introspectCookie(ctx context.Context, value string, used time.Time) (Answer, error) {
-	id, secret, ok := cutCookie(value)
+	ordinal, secret, ok := cutCookie(value)
 	if !ok {
 		return Answer{}, ErrNone
 	}
+	id := credential.Session + ordinal
+	known := m.seen.at(id) // before the read: it is in what is read, or known here still
 	st, err := m.store.OfSession(ctx, id)
 	if err != nil {
 		return Answer{}, err
 	}
-	if !secret.Opens(st.Session.SecretHash) || st.over(st.Now, m.seen.at(id)) {
+	if !secret.Opens(st.Session.SecretHash) || st.over(st.Now, later(known, m.seen.at(id))) {
 		return Answer{}, ErrNone
+	}
+	r, err := newRecord(&st)
+	if err != nil {
+		return Answer{}, err
 	}
 	seen := st.Now
 	if !used.IsZero() { // a report cannot lie in the future
 		seen = later(earlier(used, st.Now), st.Session.LastSeenAt)
 	}
-	if err := m.see(ctx, &st, seen); err != nil {
+	m.seen.join(r)
+	if err := m.see(ctx, r, seen); err != nil {
 		return Answer{}, err
 	}
 	issued := st.stamp()
@@ -74,7 +81,7 @@ func (m *Manager) introspectCookie(ctx context.Context, value string, used time.
 }
 
 func (m *Manager) introspectAccess(ctx context.Context, token string) (Answer, error) {
-	claims, err := m.parse(token, "", m.now())
+	claims, err := m.parse(token, "", later(m.now(), m.log.Recorded()))
 	if err != nil || !credential.IsID(credential.Grant, claims.GrantID) {
 		return Answer{}, ErrNone
 	}

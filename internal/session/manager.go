@@ -22,7 +22,6 @@ import (
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
-	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 )
@@ -38,7 +37,7 @@ type Config struct {
 	MaxTokenBytes int           // token.max_bytes
 	Grace         time.Duration // refresh.grace
 	Access        time.Duration // token.access: how long an answer about a record is remembered
-	Remember      int           // the most records and tokens to remember; 0: 100,000
+	Cached        int           // session.cached: the most sessions to remember; 0: a million
 }
 
 // Stores are where the records are.
@@ -60,12 +59,17 @@ type Manager struct {
 	now     func() time.Time
 	logger  *slog.Logger
 
-	records *feed.Memory[*record]     // by session id
-	tokens  *feed.Memory[*jwt.Claims] // by access token
+	records *feed.Memory[record, *record]       // by session id, without its prefix
+	tokens  *feed.Memory[seenToken, *seenToken] // by access token
 	seen    presence
 
 	firstParty atomic.Pointer[ClientTerms] // as it was declared here
 }
+
+// sessionsPerToken is how many sessions may be remembered for each access token that
+// is. A token takes four times as much, and few are shown to this server: services
+// check theirs by themselves.
+const sessionsPerToken = 10
 
 // New returns a manager. secret is the server's secret, of which refresh tokens
 // are derived.
@@ -74,14 +78,14 @@ func New(c Config, stores Stores, ring *keyring.Ring, log *revocation.Log, secre
 	if err != nil {
 		return nil, err
 	}
-	if c.Remember == 0 {
-		c.Remember = 100_000
+	if c.Cached == 0 {
+		c.Cached = 1_000_000
 	}
 	return &Manager{
 		config: c, store: stores.Sessions, upkeep: stores.Upkeep, attach: stores.Attachments,
 		ring: ring, log: log, refresh: keys, now: now, logger: logger,
-		records: feed.NewMemory[*record](log.Set(), c.Remember),
-		tokens:  feed.NewMemory[*jwt.Claims](log.Set(), c.Remember),
+		records: feed.NewMemory[record](log.Set(), c.Cached),
+		tokens:  feed.NewMemory[seenToken](log.Set(), c.Cached/sessionsPerToken),
 	}, nil
 }
 

@@ -132,13 +132,14 @@ func (m *Manager) rotate(ctx context.Context, st *Standing, token refreshToken, 
 	if len(st.Grant.Rotations) > 0 && key == st.Grant.Rotations[0].Key {
 		key = credential.Hash{} // a key that does not change proves nothing
 	}
-	rotations := append([]Rotation{{Key: key}}, st.Grant.Rotations...)
+	kept := st.Grant.Rotations[:min(len(st.Grant.Rotations), remembered-1)]
+	rotations := append(append(make([]Rotation, 0, remembered), Rotation{Key: key}), kept...)
 	if err := m.writeSeen(ctx, m.seen.of(st.Session.ID)); err != nil {
 		return Tokens{}, err
 	}
 	err = m.store.Rotate(ctx, Swap{
 		GrantID: st.Grant.ID, Generation: token.generation, Presented: token.secret.Hash(),
-		Next: next.secret.Hash(), Salt: salt, Rotations: rotations[:min(len(rotations), remembered)],
+		Next: next.secret.Hash(), Salt: salt, Rotations: rotations,
 		Seen: !m.config.Strict,
 	})
 	if err != nil {

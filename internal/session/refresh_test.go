@@ -218,60 +218,111 @@ func TestARefreshThatFailedCanBeTriedAgain(t *testing.T) {
 	}
 }
 
-// After an end has answered, no refresh succeeds, ever.
+// I-1, V-48: after an end has answered, nothing that was drawn on the session passes,
+// ever: not what was held before, nor what a refresh on its way has drawn.
 func TestRefreshAgainstEnd(t *testing.T) {
 	w := newWorld(t, defaults())
 	proof := w.person("ada@example.com")
-	for round := range 100 {
+	for round := range 500 {
 		opened := w.beginFor(proof)
-		var renewed session.Tokens
+		if round%2 == 0 { // what is remembered must not outlive it either
+			w.mustPass(opened)
+		}
+		var renewed [2]session.Tokens
 		var all sync.WaitGroup
-		all.Go(func() { renewed, _ = w.refresh(opened.Tokens.Refresh) })
+		for i := range renewed {
+			all.Go(func() { renewed[i], _ = w.refresh(opened.Tokens.Refresh) })
+		}
 		all.Go(func() {
 			_, err := w.End(t.Context(), session.Ending{Kind: feed.Session, ID: opened.Standing.Session.ID, Reason: "test"}, "cli", here)
 			if err != nil {
 				t.Error(err)
 			}
+			w.mustBeOver(round, opened) // at once, while the refreshes may still be on their way
 		})
 		all.Wait()
-		for _, tokens := range []session.Tokens{opened.Tokens, renewed} {
-			if tokens.Refresh == "" {
-				continue
+		w.mustBeOver(round, opened)
+		for _, tokens := range renewed {
+			if tokens.Refresh != "" {
+				w.mustBeOver(round, session.Opened{Cookie: opened.Cookie, Tokens: tokens})
 			}
-			if _, err := w.refresh(tokens.Refresh); !errors.Is(err, session.ErrEnded) {
-				t.Fatalf("round %d: a refresh after the end answers %v", round, err)
-			}
-			if _, err := w.CheckToken(t.Context(), tokens.Access); !errors.Is(err, session.ErrEnded) {
-				t.Fatalf("round %d: an access token after the end answers %v", round, err)
-			}
+		}
+		if t.Failed() {
+			return
 		}
 	}
 }
 
-// V-49: eight tabs, each of twenty requests with one expired token, sign nobody out.
+// mustPass fails the test unless everything that was drawn on the session is good.
+func (w *world) mustPass(opened session.Opened) {
+	w.t.Helper()
+	for name, check := range map[string]func() error{
+		"cookie":       func() error { _, err := w.CheckCookie(w.t.Context(), opened.Cookie); return err },
+		"access token": func() error { _, err := w.CheckToken(w.t.Context(), opened.Tokens.Access); return err },
+	} {
+		if err := check(); err != nil {
+			w.t.Errorf("%s of a live session: %v", name, err)
+		}
+	}
+}
+
+// mustBeOver fails the test if anything that was drawn on the session passes.
+func (w *world) mustBeOver(round int, opened session.Opened) {
+	w.t.Helper()
+	for name, err := range w.channels(opened) {
+		if !errors.Is(err, session.ErrEnded) {
+			w.t.Errorf("round %d: %s after the end answers %v", round, name, err)
+		}
+	}
+}
+
+// V-49: eight tabs, each of twenty requests with one expired token, sign nobody out;
+// nor do they after an answer was lost.
 func TestTabsThatRaceSignNobodyOut(t *testing.T) {
+	const tabs, requests = 8, 20
 	w := newWorld(t, defaults())
 	opened := w.begin("ada@example.com")
 	current := opened.Tokens
-	for round := range 20 {
+	for round := range 200 {
 		w.pass(11 * time.Minute)
-		next := make([]session.Tokens, 8)
+		if round%2 == 1 {
+			_, err := w.refresh(current.Refresh) // whose answer never arrives
+			w.must(err)
+		}
+		next := make([]session.Tokens, tabs)
 		var all sync.WaitGroup
 		for tab := range next {
 			all.Go(func() {
-				for range 20 {
-					tokens, err := w.refresh(current.Refresh)
+				for range requests {
+					if _, err := w.CheckToken(t.Context(), current.Access); !errors.Is(err, session.ErrTokenExpired) {
+						t.Errorf("round %d: the expired token answers %v", round, err)
+					}
+					var err error
+					if next[tab], err = w.refresh(current.Refresh); err == nil {
+						_, err = w.CheckToken(t.Context(), next[tab].Access)
+					}
 					if err != nil {
 						t.Errorf("round %d: %v", round, err)
 						return
 					}
-					next[tab] = tokens
 				}
 			})
 		}
 		all.Wait()
+		for tab := range next {
+			if next[tab].Refresh != next[0].Refresh {
+				t.Errorf("round %d: the family has forked", round)
+			}
+		}
+		if t.Failed() {
+			return
+		}
 		current = next[0]
 	}
+	if over := w.entries(audit.RefreshReused); len(over) != 0 {
+		t.Errorf("%d false alarms", len(over))
+	}
+	w.mustPass(session.Opened{Cookie: opened.Cookie, Tokens: current})
 }
 
 // V-51: a token presented by another client is refused, and spends nothing.

@@ -11,13 +11,15 @@ import (
 // where a decision and a write must be one step.
 func (st *Standing) over(now, seen time.Time) bool {
 	s := &st.Session
-	if seen.Before(s.LastSeenAt) {
-		seen = s.LastSeenAt
-	}
 	created := s.CreatedAt.Unix()
 	return !s.EndedAt.IsZero() || st.User.Disabled ||
-		!now.Before(s.ExpiresAt) || !now.Before(seen.Add(s.Idle)) ||
+		lapsed(now, later(seen, s.LastSeenAt), s.Idle, s.ExpiresAt) ||
 		created <= st.User.OverBefore || created <= st.OverBefore
+}
+
+// lapsed is the part of the rule that time alone decides.
+func lapsed(now, seen time.Time, idle time.Duration, expires time.Time) bool {
+	return !now.Before(expires) || !now.Before(seen.Add(idle))
 }
 
 // grantOver reports whether the grant itself is over, its session aside.

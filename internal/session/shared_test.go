@@ -18,12 +18,12 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 			for i := range 500 {
 				one, other := people[i%2], people[(i+1)%2]
 				byCookie, err := w.CheckCookie(t.Context(), one.Cookie)
-				if err != nil || byCookie.Session().ID != one.Standing.Session.ID || byCookie.User().ID != one.Standing.User.ID {
+				if err != nil || byCookie.SessionID() != one.Standing.Session.ID || byCookie.UserID() != one.Standing.User.ID {
 					t.Errorf("a cookie answers for another, or %v", err)
 					return
 				}
 				byToken, err := w.CheckToken(t.Context(), other.Tokens.Access)
-				if err != nil || byToken.Session().ID != other.Standing.Session.ID || byToken.User().ID != other.Standing.User.ID {
+				if err != nil || byToken.SessionID() != other.Standing.Session.ID || byToken.UserID() != other.Standing.User.ID {
 					t.Errorf("a token answers for another, or %v", err)
 					return
 				}
@@ -40,7 +40,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 					return
 				}
 				h, err := w.CheckToken(t.Context(), next.Access)
-				if err != nil || h.Session().ID != mine.Standing.Session.ID || h.User().ID != mine.Standing.User.ID {
+				if err != nil || h.SessionID() != mine.Standing.Session.ID || h.UserID() != mine.Standing.User.ID {
 					t.Errorf("a refresh gives another's token, or %v", err)
 					return
 				}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -53,14 +54,39 @@ func (m *Manager) Run(ctx context.Context) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushEvery)
 			defer cancel()
-			m.report("flush", m.writeSeen(last, m.seen.of("")))
+			m.report("flush", m.writeAllSeen(last))
 			return
 		case <-flush.C:
-			m.report("flush", m.writeSeen(ctx, m.seen.unwritten(m.now())))
+			m.report("flush", m.writeDueSeen(ctx))
 		case <-sweep.C:
 			m.report("sweep", m.Sweep(ctx))
 		}
 	}
+}
+
+// writeDueSeen writes sightings that have waited for long enough, as far as a turn's
+// share of time goes.
+func (m *Manager) writeDueSeen(ctx context.Context) error {
+	for began := time.Now(); time.Since(began) < flushEvery/seenShare; {
+		batch := m.seen.due(m.now(), seenBatch)
+		if err := m.writeSeen(ctx, batch); err != nil {
+			return err
+		}
+		if len(batch) < seenBatch {
+			break
+		}
+	}
+	return nil
+}
+
+// writeAllSeen writes what the store does not have, as far as there is time.
+func (m *Manager) writeAllSeen(ctx context.Context) error {
+	for batch := range slices.Chunk(m.seen.all(), seenBatch) {
+		if err := m.writeSeen(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Sweep removes sessions that have been over for longer than any credential drawn
@@ -69,7 +95,6 @@ func (m *Manager) Sweep(ctx context.Context) error {
 	now := m.now()
 	m.records.Sweep(now.Unix())
 	m.tokens.Sweep(now.Unix())
-	m.seen.forget(now.Add(-2 * m.config.Access))
 	for {
 		n, err := m.upkeep.Sweep(ctx, m.config.Absolute, sweepBatch)
 		if err != nil {

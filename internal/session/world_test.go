@@ -28,7 +28,7 @@ var here = audit.Origin{IP: "192.0.2.7", UserAgent: "Mozilla/5.0 (X11; Linux x86
 // A world is a manager over a real store, with a clock to turn.
 type world struct {
 	*session.Manager
-	t        *testing.T
+	t        testing.TB
 	db       *sqlstore.DB
 	faults   *faultyStore
 	accounts *account.Directory
@@ -112,7 +112,7 @@ func defaults() session.Config {
 	}
 }
 
-func newWorld(t *testing.T, c session.Config) *world {
+func newWorld(t testing.TB, c session.Config) *world {
 	t.Helper()
 	w := &world{t: t, at: time.Date(2026, 11, 21, 9, 0, 0, 123e6, time.UTC)}
 	quiet := slog.New(slog.DiscardHandler)

@@ -68,7 +68,7 @@ func (s *Server) endSessionByID(x *exchange) error {
 		return err
 	}
 	what := session.Ending{Kind: feed.Session, ID: id, UserID: st.Session.UserID, Reason: "admin"}
-	n, err := s.Sessions.End(x.Context(), what, x.key.ID, x.from)
+	n, err := s.Sessions.End(x.Context(), what, x.key.ID, x.from())
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (s *Server) postAPIKey(x *exchange) error {
 	if err := readJSON(x, &in); err != nil {
 		return err
 	}
-	k, text, err := s.Accounts.AddAPIKey(x.Context(), in.Name, in.Scopes, x.key.ID, x.from)
+	k, text, err := s.Accounts.AddAPIKey(x.Context(), in.Name, in.Scopes, x.key.ID, x.from())
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (s *Server) postAPIKey(x *exchange) error {
 
 // deleteAPIKey removes an API key and cuts its streams.
 func (s *Server) deleteAPIKey(x *exchange) error {
-	if err := s.Accounts.RemoveAPIKey(x.Context(), x.PathValue("id"), x.key.ID, x.from); err != nil {
+	if err := s.Accounts.RemoveAPIKey(x.Context(), x.PathValue("id"), x.key.ID, x.from()); err != nil {
 		return err
 	}
 	return noContent(x)
@@ -225,7 +225,7 @@ func (s *Server) postRotation(x *exchange) error {
 	if in.Now {
 		event = audit.KeysDistrusted
 	}
-	e := audit.New(event, audit.OK, x.from)
+	e := audit.New(event, audit.OK, x.from())
 	e.Actor = x.key.ID
 	var err error
 	if in.Now {

@@ -19,7 +19,7 @@ type adminUser struct {
 }
 
 func adminUserOf(u *account.User) adminUser {
-	return adminUser{user: userOf(u), Roles: u.Roles, Disabled: u.Disabled}
+	return adminUser{user: userOf(session.PersonOf(u)), Roles: u.Roles, Disabled: u.Disabled}
 }
 
 // listUsers lists the users, oldest first, or the one with an email.
@@ -66,7 +66,7 @@ func (s *Server) addUser(x *exchange) error {
 		return err
 	}
 	n := account.NewUser{Email: in.Email, Name: in.Name, Password: in.Password, Verified: in.EmailVerified, Roles: in.Roles}
-	u, err := s.Accounts.Add(x.Context(), n, x.key.ID, x.from)
+	u, err := s.Accounts.Add(x.Context(), n, x.key.ID, x.from())
 	if err != nil {
 		return err
 	}
@@ -104,14 +104,14 @@ func (s *Server) patchUserByID(x *exchange) error {
 	case in.Password != nil && change != account.UserChange{}:
 		return fault.Bad("/password", "format", "A password is set in a request of its own.")
 	case in.Password != nil:
-		if err := s.Accounts.SetPassword(x.Context(), id, *in.Password, x.key.ID, x.from); err != nil {
+		if err := s.Accounts.SetPassword(x.Context(), id, *in.Password, x.key.ID, x.from()); err != nil {
 			return err
 		}
 		return s.getUserByID(x)
 	case change == account.UserChange{}:
 		return fault.Bad("", "required", "Name at least one member that is to change.")
 	}
-	u, err := s.Accounts.Change(x.Context(), id, change, x.key.ID, x.from)
+	u, err := s.Accounts.Change(x.Context(), id, change, x.key.ID, x.from())
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *Server) patchUserByID(x *exchange) error {
 
 // deleteUserByID removes a user with all that was theirs.
 func (s *Server) deleteUserByID(x *exchange) error {
-	if err := s.Accounts.Delete(x.Context(), x.PathValue("id"), x.key.ID, x.from); err != nil {
+	if err := s.Accounts.Delete(x.Context(), x.PathValue("id"), x.key.ID, x.from()); err != nil {
 		return err
 	}
 	return noContent(x)
@@ -151,7 +151,7 @@ func (s *Server) endUserSessions(x *exchange) error {
 		return err
 	}
 	what := session.Ending{Kind: feed.User, ID: u.ID, Reason: "admin"}
-	if _, err := s.Sessions.End(x.Context(), what, x.key.ID, x.from); err != nil {
+	if _, err := s.Sessions.End(x.Context(), what, x.key.ID, x.from()); err != nil {
 		return err
 	}
 	return noContent(x)

@@ -20,7 +20,7 @@ const swaps = 8
 // getAttachment answers with the application's own JSON beside the session, and with
 // its version as the entity tag. There is always one; it begins as an empty object.
 func (s *Server) getAttachment(x *exchange) error {
-	document, version, err := s.Sessions.Attachment(x.Context(), x.holder)
+	document, version, err := s.Sessions.Attachment(x.Context(), x.holder.SessionID())
 	if err != nil {
 		return err
 	}
@@ -51,14 +51,14 @@ func (s *Server) putAttachment(x *exchange) error {
 // attach writes the document at a version, or over whichever there is.
 func (s *Server) attach(x *exchange, document jsontext.Value, at int64) (int64, error) {
 	if at != anyVersion {
-		return s.Sessions.Attach(x.Context(), x.holder, document, at)
+		return s.Sessions.Attach(x.Context(), x.holder.SessionID(), document, at)
 	}
 	for range swaps {
-		_, current, err := s.Sessions.Attachment(x.Context(), x.holder)
+		_, current, err := s.Sessions.Attachment(x.Context(), x.holder.SessionID())
 		if err != nil {
 			return 0, err
 		}
-		next, err := s.Sessions.Attach(x.Context(), x.holder, document, current)
+		next, err := s.Sessions.Attach(x.Context(), x.holder.SessionID(), document, current)
 		if !errors.Is(err, session.ErrVersionChanged) {
 			return next, err
 		}
@@ -80,7 +80,7 @@ func (s *Server) patchAttachment(x *exchange) error {
 	if at != nil && *at == anyVersion {
 		at = nil
 	}
-	document, version, err := s.Sessions.MergeAttachment(x.Context(), x.holder, patch, at)
+	document, version, err := s.Sessions.MergeAttachment(x.Context(), x.holder.SessionID(), patch, at)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -16,6 +17,17 @@ import (
 // maxBody bounds every body that is read.
 const maxBody = 64 << 10
 
+// readBody reads the whole body. That it breaks off, or comes too slowly, is the
+// client's doing: it is no error of ours, and none for an operator to look at.
+func readBody(x *exchange) ([]byte, error) {
+	body, err := io.ReadAll(x.Body)
+	var tooLarge *http.MaxBytesError
+	if err != nil && !errors.As(err, &tooLarge) {
+		err = fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	return body, err
+}
+
 // readJSON reads a JSON body into in, strictly: UTF-8, no duplicate members, names
 // in their exact case, no member that in does not have. Errors name the member and
 // never hold a value.
@@ -24,7 +36,7 @@ func readJSON(x *exchange, in any) error {
 	if err != nil || media != "application/json" {
 		return errMediaType
 	}
-	body, err := io.ReadAll(x.Body)
+	body, err := readBody(x)
 	if err != nil {
 		return err
 	}
@@ -45,7 +57,7 @@ func readDocument(x *exchange, types ...string) (jsontext.Value, error) {
 	if err != nil || !slices.Contains(types, media) {
 		return nil, errMediaType
 	}
-	body, err := io.ReadAll(x.Body)
+	body, err := readBody(x)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +97,15 @@ func writeJSON(x *exchange, status int, out any) error {
 	if err != nil {
 		return err
 	}
-	x.Header().Set("Content-Type", "application/json")
+	return writeBody(x, status, body)
+}
+
+// jsonMedia is the content type of JSON.
+var jsonMedia = line("Content-Type", "application/json")
+
+// writeBody answers with a body that is JSON already.
+func writeBody(x *exchange, status int, body []byte) error {
+	x.Header()[jsonMedia.name] = jsonMedia.values
 	x.WriteHeader(status)
 	_, _ = x.Write(body) // the client has gone: nobody is left to tell
 	return nil

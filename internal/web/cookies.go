@@ -42,38 +42,40 @@ func namesFor(c Config) cookieNames {
 // any reports whether the request bears a cookie of ours.
 func (n cookieNames) any(r *http.Request) bool {
 	for _, name := range []string{n.session, n.access, n.refresh} {
-		if values := named(r, name); len(values) > 0 {
+		if _, times := named(r, name); times > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// named returns the values of all cookies of exactly this name, compared as bytes.
-func named(r *http.Request, name string) []string {
-	var values []string
-	for _, line := range r.Header.Values("Cookie") {
-		for part := range strings.SplitSeq(line, ";") {
-			key, value, found := strings.Cut(strings.Trim(part, " \t"), "=")
-			if found && key == name {
-				values = append(values, value)
+// named returns how many cookies have exactly this name, compared as bytes, and the
+// value of the first.
+func named(r *http.Request, name string) (value string, times int) {
+	for _, line := range r.Header["Cookie"] {
+		for more := true; more; {
+			var part string
+			part, line, more = strings.Cut(line, ";")
+			key, found, is := strings.Cut(strings.Trim(part, " \t"), "=")
+			if !is || key != name {
+				continue
+			}
+			if times++; times == 1 {
+				value = found
 			}
 		}
 	}
-	return values
+	return value, times
 }
 
 // one returns the value of the cookie of this name, "" if there is none. Two of one
 // name are refused: one of them was put there by someone else.
 func one(r *http.Request, name string) (string, error) {
-	switch values := named(r, name); len(values) {
-	case 0:
-		return "", nil
-	case 1:
-		return values[0], nil
-	default:
+	value, times := named(r, name)
+	if times > 1 {
 		return "", errTwoCookies
 	}
+	return value, nil
 }
 
 func (n cookieNames) set(x *exchange, name, value, path string, until time.Time) {
@@ -95,7 +97,7 @@ func (s *Server) setSession(x *exchange, opened session.Opened) {
 		until = opened.Standing.Session.ExpiresAt
 	}
 	s.cookies.set(x, s.cookies.session, opened.Cookie, "/", until)
-	if len(named(x.Request, s.cookies.access)) > 0 {
+	if _, times := named(x.Request, s.cookies.access); times > 0 {
 		s.clearTokens(x)
 	}
 }
@@ -105,7 +107,7 @@ func (s *Server) setSession(x *exchange, opened session.Opened) {
 func (s *Server) setTokens(x *exchange, t session.Tokens) {
 	s.cookies.set(x, s.cookies.access, t.Access, "/", t.Until)
 	s.cookies.set(x, s.cookies.refresh, t.Refresh, refreshPath, t.Until)
-	if len(named(x.Request, s.cookies.session)) > 0 {
+	if _, times := named(x.Request, s.cookies.session); times > 0 {
 		s.cookies.set(x, s.cookies.session, "", "/", past)
 	}
 }
@@ -131,7 +133,7 @@ func (s *Server) cookie(x *exchange, name string) (string, error) {
 	value, err := one(x.Request, name)
 	if err != nil {
 		s.clear(x)
-		s.Logger.WarnContext(x.Context(), "a request bears our cookie twice: another host may be setting it", "cookie", name, "request_id", x.from.RequestID, "ip", x.from.IP)
+		s.Logger.WarnContext(x.Context(), "a request bears our cookie twice: another host may be setting it", "cookie", name, "request_id", x.from().RequestID, "ip", x.from().IP)
 	}
 	return value, err
 }
@@ -189,7 +191,7 @@ func (s *Server) keyOf(x *exchange) (account.APIKey, error) {
 // bearerOf cuts the token from the Authorization header (RFC 6750 §2.1). Another
 // scheme, two headers or an empty token are refused and never passed over.
 func bearerOf(r *http.Request) (token string, present bool, err error) {
-	values := r.Header.Values("Authorization")
+	values := r.Header["Authorization"]
 	if len(values) == 0 {
 		return "", false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -30,7 +31,11 @@ const exportPage = 200
 // getExport answers with all that is kept about the person. It is written as it is
 // read, because nobody knows how long it is; one that breaks off is no valid JSON.
 func (s *Server) getExport(x *exchange) error {
-	rows, err := s.Sessions.List(x.Context(), x.holder.User().ID, "", exportPage)
+	u, err := s.account(x)
+	if err != nil {
+		return err
+	}
+	rows, err := s.Sessions.List(x.Context(), x.holder.UserID(), "", exportPage)
 	if err != nil {
 		return err
 	}
@@ -38,15 +43,15 @@ func (s *Server) getExport(x *exchange) error {
 	x.Header().Set("Content-Type", "application/json")
 	x.WriteHeader(http.StatusOK)
 	out := jsontext.NewEncoder(x)
-	err = s.writeExport(x, out, rows)
+	err = s.writeExport(x, out, &u, rows)
 	if err != nil && x.Context().Err() == nil {
 		return fmt.Errorf("write an export: %w", err)
 	}
 	return nil
 }
 
-func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, rows []session.Listed) error {
-	if err := write(out, jsontext.BeginObject, "user", adminUserOf(x.holder.User()), "sessions", jsontext.BeginArray); err != nil {
+func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, u *account.User, rows []session.Listed) error {
+	if err := write(out, jsontext.BeginObject, "user", adminUserOf(u), "sessions", jsontext.BeginArray); err != nil {
 		return err
 	}
 	if err := s.exportSessions(x, out, rows); err != nil {
@@ -62,15 +67,14 @@ func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, rows []session.
 }
 
 func (s *Server) exportSessions(x *exchange, out *jsontext.Encoder, rows []session.Listed) error {
-	user := x.holder.User().ID
+	user := x.holder.UserID()
 	for len(rows) > 0 {
 		for i := range rows {
-			of := session.Holder{Standing: &session.Standing{Session: rows[i].Session}}
-			document, _, err := s.Sessions.Attachment(x.Context(), of)
+			document, _, err := s.Sessions.Attachment(x.Context(), rows[i].Session.ID)
 			if err != nil {
 				return err
 			}
-			if err := write(out, exportedRecord{ownSession: ownSessionOf(&rows[i], x.holder.Session().ID), Data: document}); err != nil {
+			if err := write(out, exportedRecord{ownSession: ownSessionOf(&rows[i], x.holder.SessionID()), Data: document}); err != nil {
 				return err
 			}
 		}
@@ -87,7 +91,7 @@ func (s *Server) exportSessions(x *exchange, out *jsontext.Encoder, rows []sessi
 
 func (s *Server) exportAudit(x *exchange, out *jsontext.Encoder) error {
 	for before := int64(0); ; {
-		entries, err := s.Audit.Entries(x.Context(), audit.Filter{UserID: x.holder.User().ID}, before, exportPage)
+		entries, err := s.Audit.Entries(x.Context(), audit.Filter{UserID: x.holder.UserID()}, before, exportPage)
 		if err != nil {
 			return err
 		}

@@ -5,8 +5,14 @@ import (
 	"slices"
 )
 
-// A header is one header of an answer.
-type header struct{ name, value string }
+// A header is one header of an answer: its canonical name, and its one value as all
+// answers share it. Whoever sets another one replaces the list and leaves this.
+type header struct {
+	name   string
+	values []string
+}
+
+func line(name, value string) header { return header{name, []string{value}} }
 
 // A page names what it loads: its stylesheet and icon, nothing else. There is no
 // script.
@@ -18,59 +24,59 @@ const plainPolicy = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 // common are the headers of whatever is no page.
 var common = []header{
-	{"X-Content-Type-Options", "nosniff"},
-	{"X-Frame-Options", "DENY"},
-	{"Referrer-Policy", "no-referrer"},
-	{"Content-Security-Policy", plainPolicy},
-	{"Cross-Origin-Opener-Policy", "same-origin"},
-	{"Cross-Origin-Resource-Policy", "same-origin"},
-	{"Cache-Control", "no-store"},
+	line("X-Content-Type-Options", "nosniff"),
+	line("X-Frame-Options", "DENY"),
+	line("Referrer-Policy", "no-referrer"),
+	line("Content-Security-Policy", plainPolicy),
+	line("Cross-Origin-Opener-Policy", "same-origin"),
+	line("Cross-Origin-Resource-Policy", "same-origin"),
+	line("Cache-Control", "no-store"),
 }
 
 // clothes are the headers that every answer of a class bears, beside X-Request-Id,
 // Strict-Transport-Security where there is TLS, and those of CORS. An answer that may
 // be cached says so itself.
-var clothes = map[class][]header{
+var clothes = [...][]header{
 	page: {
-		{"X-Content-Type-Options", "nosniff"},
-		{"X-Frame-Options", "DENY"},
+		line("X-Content-Type-Options", "nosniff"),
+		line("X-Frame-Options", "DENY"),
 		// Not no-referrer: with it a browser sends "Origin: null" with a form (Fetch §3.1),
 		// and no form of ours could be told from a stranger's. Nobody else sees a referrer.
-		{"Referrer-Policy", "same-origin"},
-		{"Content-Security-Policy", pagePolicy},
-		{"Cross-Origin-Opener-Policy", "same-origin"},
-		{"Cross-Origin-Resource-Policy", "same-origin"},
-		{"Cache-Control", "no-store"},
-		{"Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"},
+		line("Referrer-Policy", "same-origin"),
+		line("Content-Security-Policy", pagePolicy),
+		line("Cross-Origin-Opener-Policy", "same-origin"),
+		line("Cross-Origin-Resource-Policy", "same-origin"),
+		line("Cache-Control", "no-store"),
+		line("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 	},
-	api:     append([]header{{"Vary", "Origin"}}, common...),
+	api:     append([]header{line("Vary", "Origin")}, common...),
 	service: common,
 	gateway: common,
 	metadata: {
-		{"X-Content-Type-Options", "nosniff"},
-		{"X-Frame-Options", "DENY"},
-		{"Referrer-Policy", "no-referrer"},
-		{"Content-Security-Policy", plainPolicy},
-		{"Cross-Origin-Opener-Policy", "same-origin"},
-		{"Cross-Origin-Resource-Policy", "cross-origin"},
-		{"Vary", "Origin"},
+		line("X-Content-Type-Options", "nosniff"),
+		line("X-Frame-Options", "DENY"),
+		line("Referrer-Policy", "no-referrer"),
+		line("Content-Security-Policy", plainPolicy),
+		line("Cross-Origin-Opener-Policy", "same-origin"),
+		line("Cross-Origin-Resource-Policy", "cross-origin"),
+		line("Vary", "Origin"),
 	},
 	health: common,
 }
 
 // hsts is a year, and holds for every host below ours, as the browser's list asks.
-const hsts = "max-age=31536000; includeSubDomains"
+var hsts = line("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 
 // dress puts on the headers that do not depend on what the answer will be, so that
 // errors bear them too.
 func (s *Server) dress(x *exchange) {
 	h := x.Header()
 	for _, each := range clothes[x.route.class] {
-		h.Set(each.name, each.value)
+		h[each.name] = each.values
 	}
-	h.Set("X-Request-Id", x.from.RequestID)
+	h["X-Request-Id"] = x.id[:]
 	if s.config.PublicURL.Scheme == "https" {
-		h.Set("Strict-Transport-Security", hsts)
+		h[hsts.name] = hsts.values
 	}
 	if origin := s.sharedWith(x); origin != "" {
 		h.Set("Access-Control-Allow-Origin", origin)

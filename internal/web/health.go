@@ -17,8 +17,8 @@ func (s *Server) getHealth(x *exchange) error {
 }
 
 // getReady answers whether this node may be sent requests: it is not about to
-// stop, its store can be read, it knows of every end, and its clock is right. Why
-// not is for the log.
+// stop, its store can be read and written, it knows of every end, and its clock is
+// right. Why not is for the log.
 func (s *Server) getReady(x *exchange) error {
 	if s.stopping() {
 		return revocation.ErrStopping

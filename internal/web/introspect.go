@@ -1,8 +1,6 @@
 package web
 
 import (
-	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -100,13 +98,9 @@ func readForm(x *exchange) (url.Values, error) {
 	if err != nil || media != "application/x-www-form-urlencoded" {
 		return nil, errMediaType
 	}
-	body, err := io.ReadAll(x.Body)
+	body, err := readBody(x)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, err
-		}
-		return nil, errBadRequest
+		return nil, err
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,7 @@ type Metrics struct {
 	registry    *prometheus.Registry
 	signIns     *prometheus.CounterVec
 	checks      *prometheus.CounterVec
+	good        prometheus.Counter // of checks
 	refreshes   *prometheus.CounterVec
 	revocations *prometheus.CounterVec
 	store       *prometheus.HistogramVec
@@ -50,10 +52,11 @@ func NewMetrics() *Metrics {
 			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .25, 1, 5},
 		}, []string{"step"}),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "coatcheck_request_seconds", Help: "How long requests took, by route and class of status. Streams count when they end.",
+			Name: "coatcheck_request_seconds", Help: "How long requests took, by route and class of status. Streams count when they begin, or when they end where they are encrypted.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
 		}, []string{"method", "route", "status"}),
 	}
+	m.good = m.checks.WithLabelValues(outcome(nil))
 	m.registry.MustRegister(m.signIns, m.checks, m.refreshes, m.revocations, m.store, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -72,12 +75,32 @@ func (m *Metrics) StoreLatency(step string, took time.Duration) {
 	}
 }
 
-func (m *Metrics) observe(rt *route, status int, took time.Duration) {
+// times are the histograms of one route by class of status, each found at its first
+// use. A nil *times measures nothing.
+type times struct {
+	of    func(class string) prometheus.Observer
+	found [6]atomic.Pointer[prometheus.Observer]
+}
+
+func (m *Metrics) timesOf(rt *route) *times {
 	if m == nil {
+		return nil
+	}
+	return &times{of: func(class string) prometheus.Observer { return m.requests.WithLabelValues(rt.method, rt.path, class) }}
+}
+
+func (t *times) observe(status int, took time.Duration) {
+	if t == nil {
 		return
 	}
-	class := strconv.Itoa(status/100) + "xx"
-	m.requests.WithLabelValues(rt.method, rt.path, class).Observe(took.Seconds())
+	class := min(max(0, status/100), len(t.found)-1)
+	histogram := t.found[class].Load()
+	if histogram == nil {
+		found := t.of(strconv.Itoa(class) + "xx")
+		histogram = &found
+		t.found[class].Store(histogram)
+	}
+	(*histogram).Observe(took.Seconds())
 }
 
 func (m *Metrics) signedIn(err error) {
@@ -87,7 +110,11 @@ func (m *Metrics) signedIn(err error) {
 }
 
 func (m *Metrics) checked(err error) {
-	if m != nil {
+	switch {
+	case m == nil:
+	case err == nil:
+		m.good.Inc()
+	default:
 		m.checks.WithLabelValues(outcome(err)).Inc()
 	}
 }
@@ -117,6 +144,9 @@ func (m *Metrics) watch(p Parts) {
 	}
 	gauge("coatcheck_sessions", "Live sessions, counted at most every 15 seconds.", nil, m.sessions(p))
 	gauge("coatcheck_feed_subscribers", "Streams of the revocation log that this node serves.", nil, func() float64 { return float64(p.Log.Subscribers()) })
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "coatcheck_feed_dropped_total", Help: "Streams of the revocation log that were cut because their reader was too slow.",
+	}, func() float64 { return float64(p.Log.Dropped()) }))
 	gauge("coatcheck_feed_lag_seconds", "Since the start of the last good read of the revocation log.", nil, func() float64 {
 		if age := p.Log.Age(); age < math.MaxInt64 {
 			return age.Seconds()

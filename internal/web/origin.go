@@ -50,6 +50,9 @@ func trusted(addr netip.Addr, proxies []netip.Prefix) bool {
 
 // fromProxy reports whether the request comes from a configured proxy.
 func (s *Server) fromProxy(x *exchange) bool {
+	if len(s.config.Proxies) == 0 {
+		return false
+	}
 	addr, ok := peer(x.Request)
 	return ok && trusted(addr, s.config.Proxies)
 }
@@ -61,7 +64,7 @@ func (s *Server) checkHost(x *exchange) error {
 		return nil
 	}
 	host := x.Host
-	if forwarded := x.Request.Header.Values("X-Forwarded-Host"); len(forwarded) == 1 && s.fromProxy(x) {
+	if forwarded := x.Request.Header["X-Forwarded-Host"]; len(forwarded) == 1 && s.fromProxy(x) {
 		host = forwarded[0]
 	}
 	if strings.EqualFold(host, s.config.PublicURL.Host) {

@@ -43,12 +43,12 @@ func (s *Server) showAccount(x *exchange, status int, v accountView) error {
 	if err != nil {
 		return err
 	}
-	rows, err := s.Sessions.List(x.Context(), x.holder.User().ID, after, w.limit+1)
+	rows, err := s.Sessions.List(x.Context(), x.holder.UserID(), after, w.limit+1)
 	if err != nil {
 		return err
 	}
 	id := func(l *session.Listed) string { return l.Session.ID }
-	shown := pageOf(w, rows, id, func(l *session.Listed) ownSession { return ownSessionOf(l, x.holder.Session().ID) })
+	shown := pageOf(w, rows, id, func(l *session.Listed) ownSession { return ownSessionOf(l, x.holder.SessionID()) })
 	v.sheet, v.Sessions, v.Done = s.sheet(x, "Your account"), shown.Items, dones[query.Get("done")]
 	if shown.Next != "" {
 		v.Older = "?cursor=" + url.QueryEscape(shown.Next)
@@ -101,10 +101,10 @@ func (s *Server) submitEnd(x *exchange) error {
 	if !credential.IsID(credential.Session, id) {
 		return session.ErrNoSession
 	}
-	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from); err != nil {
+	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from()); err != nil {
 		return err
 	}
-	if id == x.holder.Session().ID {
+	if id == x.holder.SessionID() {
 		s.clear(x)
 		return seeOther(x, "/signed-out")
 	}
@@ -113,7 +113,7 @@ func (s *Server) submitEnd(x *exchange) error {
 
 // submitEndOthers ends all of the person's sessions but this one.
 func (s *Server) submitEndOthers(x *exchange) error {
-	if _, err := s.Sessions.EndOthers(x.Context(), x.holder, x.from); err != nil {
+	if _, err := s.Sessions.EndOthers(x.Context(), x.holder, x.from()); err != nil {
 		return err
 	}
 	return seeOther(x, home+"?done=others")

@@ -63,6 +63,6 @@ func (s *Server) failPage(x *exchange, p problem) bool {
 	if p.Code == errHost.Code {
 		help.Link, help.Name = s.issuer, s.issuer
 	}
-	view := errorView{sheet: s.sheet(x, help.Title), Status: p.Status, Sentence: p.Detail, Advice: help, Request: x.from.RequestID}
+	view := errorView{sheet: s.sheet(x, help.Title), Status: p.Status, Sentence: p.Detail, Advice: help, Request: x.id[0]}
 	return s.show(x, p.Status, "error", view) == nil
 }

@@ -41,7 +41,7 @@ func (s *Server) submitSetup(x *exchange) error {
 		return err
 	}
 	n := account.NewUser{Email: in["email"], Name: in["name"], Password: in["password"]}
-	proof, err := s.Accounts.ClaimSetup(x.Context(), in["token"], n, x.from)
+	proof, err := s.Accounts.ClaimSetup(x.Context(), in["token"], n, x.from())
 	if err != nil {
 		f := formOf(in)
 		if status := f.refuse(x, err); status != 0 {

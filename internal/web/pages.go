@@ -15,6 +15,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 //go:embed templates static/style.css static/icon.svg
@@ -55,11 +56,11 @@ func addressOf(name string, d document) string {
 // A sheet is what every page has around its content.
 type sheet struct {
 	Title    string
-	Style    string        // address of the stylesheet
-	Icon     string        // address of the icon
-	Site     string        // the host that people see in the address bar
-	Person   *account.User // who is signed in; nil: nobody, as far as the page knows
-	ReturnTo string        // where to go after signing in; empty: home
+	Style    string          // address of the stylesheet
+	Icon     string          // address of the icon
+	Site     string          // the host that people see in the address bar
+	Person   *session.Person // who is signed in; nil: nobody, as far as the page knows
+	ReturnTo string          // where to go after signing in; empty: home
 }
 
 // Onward is the query that carries ReturnTo to another page.
@@ -72,8 +73,9 @@ func (v sheet) Onward() string {
 
 func (s *Server) sheet(x *exchange, title string) sheet {
 	v := sheet{Title: title, Style: addressOf("style.css", s.style), Icon: addressOf("icon.svg", s.icon), Site: s.config.PublicURL.Host}
-	if x.holder.Standing != nil {
-		v.Person = x.holder.User()
+	if x.holder.Somebody() {
+		person := x.holder.Person()
+		v.Person = &person
 	}
 	return v
 }

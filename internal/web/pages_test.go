@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/net/html"
 
-	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -22,9 +21,8 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	const hostile = `<script>alert(1)</script>" onfocus="alert(1)' {{.}}`
-	person := account.User{ID: "usr_1", Email: hostile + "@example.com", Name: hostile, CreatedAt: time.Unix(1e9, 0)}
-	x := &exchange{holder: session.Holder{Standing: &session.Standing{User: person}}}
-	somebody, nobody := s.sheet(x, "Your account"), s.sheet(&exchange{}, "Sign in")
+	somebody, nobody := s.sheet(&exchange{}, "Your account"), s.sheet(&exchange{}, "Sign in")
+	somebody.Person = &session.Person{ID: "usr_1", Email: hostile + "@example.com", Name: hostile, CreatedAt: time.Unix(1e9, 0)}
 	somebody.ReturnTo, nobody.ReturnTo = "/a?b="+hostile, "/a?b="+hostile
 	wrong := form{Values: map[string]string{}, Wrong: map[string]string{"": hostile}}
 	for _, name := range []string{"email", "name", "password", "current_password", "new_password", "remember"} {

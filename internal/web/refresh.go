@@ -48,7 +48,7 @@ func (s *Server) refreshAsked(x *exchange) (r session.RefreshRequest, cookies bo
 	}
 	r = session.RefreshRequest{
 		ClientID: session.FirstParty, Token: in.RefreshToken, Audience: in.Audience, Scope: in.Scope,
-		Arrived: x.arrived, From: x.from,
+		Arrived: x.arrived, From: x.from(),
 	}
 	if r.Key, err = idempotencyKey(x.Request); err != nil {
 		return r, false, err

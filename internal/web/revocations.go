@@ -11,14 +11,6 @@ import (
 	"github.com/coatcheck/coatcheck/internal/revocation"
 )
 
-const (
-	// frameTimeout is how long one write to a stream may take. Who does not read
-	// for so long is cut off, and resumes where it was.
-	frameTimeout = 10 * time.Second
-	// frameBatch is how many bytes of frames go into one write, about.
-	frameBatch = 64 << 10
-)
-
 // getRevocations streams the revocation log: what the reader has missed or all
 // there is, then every entry as it comes, and heartbeats.
 func (s *Server) getRevocations(x *exchange) error {
@@ -32,16 +24,22 @@ func (s *Server) getRevocations(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
 	if s.Log.Set().Holds(feed.APIKey, x.key.ID) { // removed before we subscribed: nothing will cut this stream
+		sub.Close()
 		return account.ErrNoAPIKey
 	}
 	h := x.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
+	if x.ProtoMajor == 1 {
+		// The end of the connection is the end of the stream: chunks would have to be
+		// made for each reader, and its frames are shared by all.
+		h.Set("Transfer-Encoding", "identity")
+	}
 	x.WriteHeader(http.StatusOK)
 	if x.Method == http.MethodHead {
+		sub.Close()
 		return nil
 	}
 	err = s.stream(x, sub)
@@ -51,83 +49,49 @@ func (s *Server) getRevocations(x *exchange) error {
 	return nil // also when the reader has gone, which is how streams end
 }
 
-// stream writes frames until the reader goes, the subscription ends, or the server
-// begins to stop.
+// stream sees to it that the subscription is written. A plain connection is handed
+// over, and this request is done with it; what is encrypted or shared by several
+// requests is written here, until the reader goes, the subscription ends, or the
+// server begins to stop.
 func (s *Server) stream(x *exchange, sub *revocation.Subscription) error {
 	out := http.NewResponseController(x)
+	if err := out.Flush(); err != nil {
+		sub.Close()
+		return err
+	}
+	if x.ProtoMajor == 1 && x.TLS == nil {
+		conn, _, err := out.Hijack()
+		if err == nil {
+			sub.HandOver(conn)
+			return nil
+		}
+		if unlimited(err) != nil {
+			sub.Close()
+			return err
+		}
+	}
 	// A stream outlives the limits that the listener sets for a whole request. What
 	// is left is a limit for each write; it is one of the socket, hence by the wall.
 	if err := out.SetReadDeadline(time.Time{}); unlimited(err) != nil {
+		sub.Close()
 		return err
 	}
-	write := func(frames []byte) error {
-		if err := out.SetWriteDeadline(time.Now().Add(frameTimeout)); unlimited(err) != nil {
+	return sub.Serve(x.Context().Done(), func(frames []byte) error {
+		if err := out.SetWriteDeadline(time.Now().Add(revocation.WriteTimeout)); unlimited(err) != nil {
 			return err
 		}
 		if _, err := x.Write(frames); err != nil {
 			return err
 		}
 		return out.Flush()
-	}
-	for _, frame := range sub.Opening {
-		if err := write(frame); err != nil {
-			return err
-		}
-	}
-	sub.Opening = nil // a snapshot is large, and the stream is long
-	var batch []byte
-	for {
-		select {
-		case <-x.Context().Done():
-			return nil
-		case <-s.stop:
-			return write(farewell("stopping"))
-		case frame, open := <-sub.Frames():
-			if !open {
-				return write(sub.Farewell())
-			}
-			batch = coalesce(append(batch[:0], frame...), sub.Frames())
-			if err := write(batch); err != nil {
-				return err
-			}
-			if cap(batch) > 2*frameBatch {
-				batch = nil
-			}
-		}
-	}
+	})
 }
 
 // unlimited passes over that a program which embeds the server has wrapped the
-// connection in something that knows no deadlines.
+// connection in something that knows no deadlines, or gives no connection away.
 func unlimited(err error) error {
 	if errors.Is(err, http.ErrNotSupported) {
 		return nil
 	}
 	return err
-}
-
-// coalesce adds the frames that are waiting to the batch, so that a burst costs one
-// write for each reader and not one for each entry.
-func coalesce(batch []byte, frames <-chan []byte) []byte {
-	for len(batch) < frameBatch {
-		select {
-		case frame, open := <-frames:
-			if !open {
-				return batch
-			}
-			batch = append(batch, frame...)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-// farewell tells the reader that its stream ends and that it is to connect anew.
-func farewell(reason string) []byte {
-	frame, err := feed.Frame(feed.EventResync, "", feed.Resync{Reason: reason})
-	if err != nil {
-		return nil
-	}
-	return frame
 }

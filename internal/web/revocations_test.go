@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -44,13 +45,15 @@ func (s *logStore) clock() time.Time {
 	return s.now
 }
 
+func logged(e feed.Entry) revocation.Logged { return revocation.Logged{Entry: e} }
+
 // append adds n entries and lets the log read them.
 func (s *logStore) append(t *testing.T, l *revocation.Log, n int) {
 	t.Helper()
 	s.mu.Lock()
 	for range n {
 		seq := uint64(len(s.rows) + 1)
-		s.rows = append(s.rows, revocation.Logged{Entry: feed.Entry{Seq: seq, Kind: feed.Session, ID: fmt.Sprint("ses_", seq), Until: s.now.Unix() + 600}})
+		s.rows = append(s.rows, logged(feed.Entry{Seq: seq, Kind: feed.Session, ID: fmt.Sprint("ses_", seq), Until: s.now.Unix() + 600}))
 	}
 	s.now = s.now.Add(revocation.FreshFor) // so that the next question reads the tail
 	s.mu.Unlock()
@@ -70,7 +73,8 @@ type reader struct {
 	next      time.Duration
 	gate      chan struct{} // a write waits for it
 	arrived   chan struct{} // told of each write before it waits
-	fail      error
+	fail      error         // of flushing
+	late      error         // of writing
 }
 
 func newReader() *reader {
@@ -94,6 +98,9 @@ func (r *reader) Write(p []byte) (int, error) {
 	defer r.mu.Unlock()
 	r.deadlines, r.next = append(r.deadlines, r.next), 0
 	r.writes++
+	if r.late != nil {
+		return 0, r.late
+	}
 	return r.got.Write(p)
 }
 
@@ -145,8 +152,8 @@ func newStreamServer(t *testing.T) (*Server, *logStore) {
 }
 
 // R-11, D-10: a reader that does not read holds up nobody, every write has a
-// deadline, and it is dropped with a marker that tells it to come again.
-func TestSlowReaderIsDropped(t *testing.T) {
+// deadline, and a burst that came meanwhile takes few writes.
+func TestSlowReaderHoldsUpNobody(t *testing.T) {
 	s, store := newStreamServer(t)
 	slow := newReader()
 	ended := openStream(t, s, slow)
@@ -154,25 +161,33 @@ func TestSlowReaderIsDropped(t *testing.T) {
 	for range 3 {
 		store.append(t, s.Log, 400) // returns, although nobody reads
 	}
-	if n := s.Log.Subscribers(); n != 0 {
-		t.Errorf("%d subscribers are left, want the slow one dropped", n)
-	}
+	s.Stop()
 	close(slow.gate)
 	if err := outcomeOf(t, ended); err != nil {
 		t.Errorf("the stream ended with %v", err)
 	}
 	all := slow.events(t)
-	last := all[len(all)-1]
-	if last.Name != feed.EventResync || !strings.Contains(string(last.Data), "slow") {
-		t.Errorf("the last event is %s %s, want a resync", last.Name, last.Data)
+	if len(all) != 1203 || slow.writes > 10 { // snapshot, heartbeat, resync
+		t.Errorf("%d events came in %d writes, want all and a burst to take few", len(all), slow.writes)
 	}
 	for i, left := range slow.deadlines {
-		if left < frameTimeout/2 || left > frameTimeout {
-			t.Errorf("write %d had %v, want about %v", i, left, frameTimeout)
+		if left < revocation.WriteTimeout/2 || left > revocation.WriteTimeout {
+			t.Errorf("write %d had %v, want about %v", i, left, revocation.WriteTimeout)
 		}
 	}
-	if entries := len(all) - 3; entries < 400 || slow.writes > 10 { // snapshot, heartbeat, resync
-		t.Errorf("%d entries came in %d writes, want a burst to take few", entries, slow.writes)
+}
+
+// who does not take a write in time is cut off, and counted.
+func TestWriteThatTakesTooLongEndsStream(t *testing.T) {
+	s, _ := newStreamServer(t)
+	slow := newReader()
+	slow.late = os.ErrDeadlineExceeded
+	close(slow.gate)
+	if err := outcomeOf(t, openStream(t, s, slow)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the stream ended with %v", err)
+	}
+	if s.Log.Subscribers() != 0 || s.Log.Dropped() != 1 {
+		t.Errorf("%d subscribers are left, %d were dropped", s.Log.Subscribers(), s.Log.Dropped())
 	}
 }
 

@@ -8,13 +8,12 @@
 package web
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"html/template"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,14 +53,17 @@ type Parts struct {
 // A Server answers all requests. It is safe for concurrent use.
 type Server struct {
 	Parts
-	config  Config
-	issuer  string // PublicURL as a string: iss, and our own audience
-	origin  string // PublicURL's origin
-	cookies cookieNames
-	guard   *originGuard
-	mux     *http.ServeMux
-	stop    chan struct{} // closed when the server begins to stop
-	stopped sync.Once
+	config   Config
+	issuer   string // PublicURL as a string: iss, and our own audience
+	origin   string // PublicURL's origin
+	cookies  cookieNames
+	guard    *originGuard
+	mux      *http.ServeMux
+	direct   map[call]http.HandlerFunc // the routes without a variable, which the mux need not look for
+	strays   [2]http.HandlerFunc       // for programs, and for people
+	requests *requestIDs
+	stop     chan struct{} // closed when the server begins to stop
+	stopped  sync.Once
 
 	metadata document // what does not change while the server runs
 	openapi  document
@@ -72,7 +74,7 @@ type Server struct {
 
 // New returns a server.
 func New(c Config, parts Parts) (*Server, error) {
-	s := &Server{Parts: parts, config: c, stop: make(chan struct{})}
+	s := &Server{Parts: parts, config: c, stop: make(chan struct{}), requests: newRequestIDs()}
 	s.issuer = c.PublicURL.String()
 	s.origin = c.PublicURL.Scheme + "://" + c.PublicURL.Host
 	s.cookies = namesFor(c)
@@ -86,18 +88,35 @@ func New(c Config, parts Parts) (*Server, error) {
 	if err := s.readPages(); err != nil {
 		return nil, err
 	}
-	s.mux = http.NewServeMux()
-	for i := range routes {
-		s.mux.HandleFunc(routes[i].method+" "+routes[i].path, s.serve(&routes[i]))
-	}
-	s.refuseOtherMethods()
+	s.route()
 	s.Metrics.watch(parts)
 	return s, nil
 }
 
+// A call is what a route without a variable answers.
+type call struct{ method, path string }
+
+func (s *Server) route() {
+	s.mux, s.direct = http.NewServeMux(), make(map[call]http.HandlerFunc)
+	for i := range routes {
+		rt, answer := &routes[i], s.serve(&routes[i])
+		s.mux.HandleFunc(rt.method+" "+rt.path, answer)
+		if !strings.Contains(rt.path, "{") {
+			s.direct[call{rt.method, rt.path}] = answer
+		}
+	}
+	s.strays = [...]http.HandlerFunc{s.serve(&strayCall), s.serve(&strayPage)}
+	s.refuseOtherMethods()
+}
+
 // Stop turns readiness off and tells streams to move. Requests are still served.
 // It may be called more than once.
-func (s *Server) Stop() { s.stopped.Do(func() { close(s.stop) }) }
+func (s *Server) Stop() {
+	s.stopped.Do(func() {
+		close(s.stop)
+		s.Log.Stop()
+	})
+}
 
 func (s *Server) stopping() bool {
 	select {
@@ -108,48 +127,14 @@ func (s *Server) stopping() bool {
 	}
 }
 
-// An exchange is one request on its way through: what every handler needs to know
-// of it, found out once.
-type exchange struct {
-	http.ResponseWriter
-	*http.Request
-	route   *route
-	from    audit.Origin
-	arrived time.Time
-	holder  session.Holder // where the route asks for one
-	key     account.APIKey // where the route asks for one
-	status  int            // as it was written; 0: not yet
-}
-
-// Header returns the header of the answer; the request's is x.Request.Header.
-func (x *exchange) Header() http.Header { return x.ResponseWriter.Header() }
-
-// WriteHeader notes the status for the log and the metrics.
-func (x *exchange) WriteHeader(status int) {
-	if x.status == 0 {
-		x.status = status
-	}
-	x.ResponseWriter.WriteHeader(status)
-}
-
-// Write answers 200 unless a status was written.
-func (x *exchange) Write(b []byte) (int, error) {
-	if x.status == 0 {
-		x.status = http.StatusOK
-	}
-	return x.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
-
 // serve does what all requests of a route share, in the order that matters:
 // nothing of a request is believed before it is checked, and nothing is spent
 // before it is known who asks.
 func (s *Server) serve(rt *route) http.HandlerFunc {
+	times := s.Metrics.timesOf(rt)
 	return func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{ResponseWriter: w, Request: r, route: rt, arrived: s.Now()}
-		x.from = audit.Origin{IP: clientAddress(r, s.config.Proxies), UserAgent: r.UserAgent(), RequestID: requestID(r)}
+		x := &exchange{ResponseWriter: w, Request: r, route: rt, arrived: s.Now(), server: s}
+		x.id[0] = s.requestID(r)
 		s.dress(x)
 		err := s.admit(x)
 		if err == nil {
@@ -158,8 +143,9 @@ func (s *Server) serve(rt *route) http.HandlerFunc {
 		if err != nil {
 			s.fail(x, err)
 		}
-		s.Metrics.observe(rt, x.status, s.Now().Sub(x.arrived))
-		s.record(x, err)
+		took := s.Now().Sub(x.arrived)
+		times.observe(x.status, took)
+		s.record(x, took, err)
 	}
 }
 
@@ -171,7 +157,7 @@ func (s *Server) admit(x *exchange) error {
 	if err := s.guard.check(x); err != nil {
 		return err
 	}
-	if x.Body != nil {
+	if x.Body != nil && x.Body != http.NoBody {
 		x.Body = http.MaxBytesReader(x.ResponseWriter, x.Body, maxBody)
 	}
 	return s.identify(x)
@@ -179,42 +165,20 @@ func (s *Server) admit(x *exchange) error {
 
 // record writes a line per request: at info what went wrong on our side, at debug
 // all. It never holds a query, a body or a credential.
-func (s *Server) record(x *exchange, err error) {
+func (s *Server) record(x *exchange, took time.Duration, err error) {
 	level := slog.LevelDebug
-	if x.status >= http.StatusInternalServerError {
+	if x.status >= http.StatusInternalServerError && x.Context().Err() == nil { // else who asked has gone
 		level = slog.LevelError
 	}
+	if !s.Logger.Enabled(x.Context(), level) {
+		return
+	}
 	attrs := []slog.Attr{
-		slog.String("request_id", x.from.RequestID), slog.String("method", x.Method), slog.String("route", x.route.path),
-		slog.Int("status", x.status), slog.String("ip", x.from.IP), slog.Duration("took", s.Now().Sub(x.arrived)),
+		slog.String("request_id", x.id[0]), slog.String("method", x.Method), slog.String("route", x.route.path),
+		slog.Int("status", x.status), slog.String("ip", x.from().IP), slog.Duration("took", took),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	s.Logger.LogAttrs(x.Context(), level, "request", attrs...)
-}
-
-// requestID takes over a proxy's id if it is short and plain, else makes one.
-func requestID(r *http.Request) string {
-	id := r.Header.Get("X-Request-Id")
-	if plain(id) {
-		return id
-	}
-	var random [12]byte
-	_, _ = rand.Read(random[:]) // never fails: crypto/rand.Read ends the program instead
-	return base64.RawURLEncoding.EncodeToString(random[:])
-}
-
-func plain(id string) bool {
-	if len(id) < 8 || len(id) > 64 {
-		return false
-	}
-	for _, c := range []byte(id) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return true
 }

@@ -11,7 +11,12 @@ import (
 // getSession says who is signed in.
 func (s *Server) getSession(x *exchange) error {
 	h := x.holder
-	return writeJSON(x, http.StatusOK, signedInAs{User: userOf(h.User()), Session: sessionOf(h.Standing, h.Seen), Via: h.Via})
+	out := signedInAs{User: userOf(h.Person()), Session: sessionOf(h.Session()), Via: h.Via}
+	body, err := out.encode()
+	if err != nil {
+		return err
+	}
+	return writeBody(x, http.StatusOK, body)
 }
 
 type drawRequest struct {
@@ -51,15 +56,19 @@ func (s *Server) postReauthenticate(x *exchange) error {
 	if err := readJSON(x, &in); err != nil {
 		return err
 	}
-	proof, err := s.Accounts.CheckAgain(x.Context(), *x.holder.User(), in.Password, x.from)
+	u, err := s.account(x)
 	if err != nil {
 		return err
 	}
-	opened, err := s.Sessions.Reauthenticate(x.Context(), x.holder, proof, x.from)
+	proof, err := s.Accounts.CheckAgain(x.Context(), u, in.Password, x.from())
 	if err != nil {
 		return err
 	}
-	out := signedIn{User: userOf(&opened.Standing.User), Session: sessionOf(&opened.Standing, x.holder.Seen)}
+	opened, err := s.Sessions.Reauthenticate(x.Context(), x.holder, proof, x.from())
+	if err != nil {
+		return err
+	}
+	out := signedIn{User: userOf(session.PersonOf(&opened.Standing.User)), Session: sessionOf(opened.Standing.Summary(x.holder.Seen))}
 	switch _, bearer, _ := bearerOf(x.Request); {
 	case opened.Tokens.Access == "":
 	case bearer:
@@ -91,7 +100,7 @@ func (s *Server) postSignOut(x *exchange) error {
 func (s *Server) signOut(x *exchange) error {
 	h, err := s.holderOf(x)
 	if err == nil {
-		err = s.Sessions.SignOut(x.Context(), h, x.from)
+		err = s.Sessions.SignOut(x.Context(), h, x.from())
 	}
 	if err != nil && !errors.Is(err, session.ErrEnded) {
 		return err

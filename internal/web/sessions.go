@@ -43,12 +43,12 @@ func (s *Server) listSessions(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	rows, err := s.Sessions.List(x.Context(), x.holder.User().ID, w.after, w.limit+1)
+	rows, err := s.Sessions.List(x.Context(), x.holder.UserID(), w.after, w.limit+1)
 	if err != nil {
 		return err
 	}
 	id := func(l *session.Listed) string { return l.Session.ID }
-	view := func(l *session.Listed) ownSession { return ownSessionOf(l, x.holder.Session().ID) }
+	view := func(l *session.Listed) ownSession { return ownSessionOf(l, x.holder.SessionID()) }
 	return writeJSON(x, http.StatusOK, pageOf(w, rows, id, view))
 }
 
@@ -58,10 +58,10 @@ func (s *Server) endSession(x *exchange) error {
 	if !credential.IsID(credential.Session, id) {
 		return session.ErrNoSession
 	}
-	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from); err != nil {
+	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from()); err != nil {
 		return err
 	}
-	if id == x.holder.Session().ID {
+	if id == x.holder.SessionID() {
 		s.clear(x)
 	}
 	return noContent(x)
@@ -77,7 +77,7 @@ func (s *Server) endOtherSessions(x *exchange) error {
 	if len(query) > 1 || len(query["except"]) != 1 || query.Get("except") != "current" {
 		return fault.Bad("?except", "format", `Say except=current and nothing else, or name a session in the path.`)
 	}
-	if _, err := s.Sessions.EndOthers(x.Context(), x.holder, x.from); err != nil {
+	if _, err := s.Sessions.EndOthers(x.Context(), x.holder, x.from()); err != nil {
 		return err
 	}
 	return noContent(x)

@@ -76,7 +76,7 @@ func (s *Server) postSignUp(x *exchange) error {
 
 // signIn begins a session for whoever has the password.
 func (s *Server) signIn(x *exchange, email, password string, o session.Opening) (session.Opened, error) {
-	proof, err := s.Accounts.CheckPassword(x.Context(), email, password, x.from)
+	proof, err := s.Accounts.CheckPassword(x.Context(), email, password, x.from())
 	s.Metrics.signedIn(err)
 	if err != nil {
 		return session.Opened{}, err
@@ -86,7 +86,7 @@ func (s *Server) signIn(x *exchange, email, password string, o session.Opening) 
 
 // signUp makes an account and begins its first session.
 func (s *Server) signUp(x *exchange, n account.NewUser, o session.Opening) (session.Opened, error) {
-	proof, err := s.Accounts.SignUp(x.Context(), n, x.from)
+	proof, err := s.Accounts.SignUp(x.Context(), n, x.from())
 	if err != nil {
 		return session.Opened{}, err
 	}
@@ -97,7 +97,7 @@ func (s *Server) signUp(x *exchange, n account.NewUser, o session.Opening) (sess
 // for is refused here, before an account or a session is made.
 func (s *Server) opening(x *exchange, d delivery) (session.Opening, error) {
 	o := session.Opening{
-		From: x.from, Event: audit.SignedIn, Device: d.Device, Remember: d.Remember, Audience: d.Audience, Scope: d.Scope,
+		From: x.from(), Event: audit.SignedIn, Device: d.Device, Remember: d.Remember, Audience: d.Audience, Scope: d.Scope,
 	}
 	needs := transportToken
 	switch d.Transport {
@@ -116,7 +116,7 @@ func (s *Server) opening(x *exchange, d delivery) (session.Opening, error) {
 
 // handOut answers with a session and with what was drawn on it, by the transport.
 func (s *Server) handOut(x *exchange, status int, transport string, opened session.Opened) error {
-	out := signedIn{User: userOf(&opened.Standing.User), Session: sessionOf(&opened.Standing, opened.Standing.Session.LastSeenAt)}
+	out := signedIn{User: userOf(session.PersonOf(&opened.Standing.User)), Session: sessionOf(opened.Standing.Summary(opened.Standing.Session.LastSeenAt))}
 	switch transport {
 	case transportToken:
 		out.Tokens = tokensOf(opened.Tokens)

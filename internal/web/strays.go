@@ -13,6 +13,10 @@ import (
 // tidied up, so no proxy in front and no rule of it can take it for another one than
 // we do.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if answer := s.direct[call{r.Method, r.URL.Path}]; answer != nil && r.URL.RawPath == "" {
+		answer(w, r)
+		return
+	}
 	if !plainPath(r.URL) {
 		s.stray(w, r)
 		return
@@ -63,11 +67,11 @@ var (
 func refuseStray(*Server, *exchange) error { return errNotFound }
 
 func (s *Server) stray(w http.ResponseWriter, r *http.Request) {
-	rt := &strayCall
 	if safe(r.Method) && readsPages(r) {
-		rt = &strayPage
+		s.strays[1](w, r)
+		return
 	}
-	s.serve(rt)(w, r)
+	s.strays[0](w, r)
 }
 
 // readsPages reports whether whoever asks is shown pages: every browser says so when

@@ -1,15 +1,18 @@
 package web
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 // getUser answers with the person's own profile.
 func (s *Server) getUser(x *exchange) error {
-	return writeJSON(x, http.StatusOK, userOf(x.holder.User()))
+	return writeJSON(x, http.StatusOK, userOf(x.holder.Person()))
 }
 
 type profileRequest struct {
@@ -29,12 +32,24 @@ func (s *Server) patchUser(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(x, http.StatusOK, userOf(&u))
+	return writeJSON(x, http.StatusOK, userOf(session.PersonOf(&u)))
+}
+
+// account reads the holder's account, for what wants more of it than is remembered.
+func (s *Server) account(x *exchange) (account.User, error) {
+	u, err := s.Accounts.Find(x.Context(), x.holder.UserID())
+	switch {
+	case errors.Is(err, account.ErrNoUser):
+		return u, session.ErrEnded
+	case err != nil:
+		return u, fmt.Errorf("read a user: %w: %w", fault.ErrUnavailable, err)
+	}
+	return u, nil
 }
 
 func (s *Server) rename(x *exchange, name string) (account.User, error) {
-	id := x.holder.User().ID
-	return s.Accounts.Change(x.Context(), id, account.UserChange{Name: &name}, id, x.from)
+	id := x.holder.UserID()
+	return s.Accounts.Change(x.Context(), id, account.UserChange{Name: &name}, id, x.from())
 }
 
 type newPasswordRequest struct {
@@ -57,8 +72,11 @@ func (s *Server) postPassword(x *exchange) error {
 }
 
 func (s *Server) changePassword(x *exchange, current, next string, endOthers bool) error {
-	h := x.holder
-	return s.Accounts.ChangePassword(x.Context(), *h.User(), current, next, h.Session().ID, endOthers, x.from)
+	u, err := s.account(x)
+	if err != nil {
+		return err
+	}
+	return s.Accounts.ChangePassword(x.Context(), u, current, next, x.holder.SessionID(), endOthers, x.from())
 }
 
 // deleteUser removes the person's own account with all that was theirs.
@@ -67,11 +85,14 @@ func (s *Server) deleteUser(x *exchange) error {
 	if err := readJSON(x, &in); err != nil {
 		return err
 	}
-	u := x.holder.User()
-	if _, err := s.Accounts.CheckAgain(x.Context(), *u, in.Password, x.from); err != nil {
+	u, err := s.account(x)
+	if err != nil {
 		return err
 	}
-	if err := s.Accounts.Delete(x.Context(), u.ID, u.ID, x.from); err != nil {
+	if _, err := s.Accounts.CheckAgain(x.Context(), u, in.Password, x.from()); err != nil {
+		return err
+	}
+	if err := s.Accounts.Delete(x.Context(), u.ID, u.ID, x.from()); err != nil {
 		return err
 	}
 	s.clear(x)

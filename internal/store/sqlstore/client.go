@@ -32,22 +32,19 @@ func (db *DB) SetTerms(ctx context.Context, t session.ClientTerms) error {
 	return nil
 }
 
-const clientColumns = `c.id, c.first_party, c.pairwise, c.audiences, c.scopes, c.access_ms, c.disabled, c.over_before`
+var clientColumns = packed(
+	[]string{"c.first_party", "c.pairwise", "c.access_ms", "c.disabled", "c.over_before"},
+	[]string{"c.id", "c.audiences", "c.scopes"})
 
-// clientFields receives clientColumns.
-type clientFields struct {
-	terms             session.ClientTerms
-	audiences, scopes string
-	access            int64
-}
-
-func (f *clientFields) dest() []any {
-	t := &f.terms
-	return []any{&t.ID, &t.FirstParty, &t.Pairwise, &f.audiences, &f.scopes, &f.access, &t.Disabled, &t.OverBefore}
-}
-
-func (f *clientFields) value() session.ClientTerms {
-	f.terms.Audiences, f.terms.Scopes = splitList(f.audiences), splitList(f.scopes)
-	f.terms.Access = time.Duration(f.access) * time.Millisecond
-	return f.terms
+// unpackClient reads clientColumns.
+func unpackClient(text string) (session.ClientTerms, error) {
+	var t session.ClientTerms
+	var audiences, scopes string
+	u := unpacker{rest: text}
+	t.FirstParty, t.Pairwise = u.flag(), u.flag()
+	t.Access = time.Duration(u.number()) * time.Millisecond
+	t.Disabled, t.OverBefore = u.flag(), u.number()
+	err := u.texts(&t.ID, &audiences, &scopes)
+	t.Audiences, t.Scopes = splitList(audiences), splitList(scopes)
+	return t, err
 }

@@ -46,13 +46,14 @@ type DB struct {
 	latency func(string, time.Duration)
 	logger  *slog.Logger
 	heard   atomic.Pointer[func([]feed.Entry)]
+	failed  atomic.Pointer[func()]
 	slow    time.Duration // a commit that took longer may have missed tokens: see [DB.step]
 }
 
 // An engine is what differs between the databases.
 type engine interface {
 	// read returns what statements that change nothing run on.
-	read() runner
+	read() reads
 	// write performs a step in a transaction and returns when it is durable; the
 	// observer has heard of its entries then.
 	write(ctx context.Context, s *step) error
@@ -158,7 +159,7 @@ func (db *DB) step(ctx context.Context, name string, body func(*step) error) err
 	defer db.measure(name, time.Now())
 	s := &step{db: db, body: body}
 	for range 3 {
-		if err := db.engine.write(ctx, s); err != nil {
+		if err := db.noticed(db.engine.write(ctx, s)); err != nil {
 			return err
 		}
 		if !s.late(db.slow) {
@@ -187,13 +188,20 @@ func (s *step) late(bound time.Duration) bool {
 // bare is step for a body that appends nothing and takes no time of its own.
 func (db *DB) bare(ctx context.Context, name string, body func(*step) error) error {
 	defer db.measure(name, time.Now())
-	return db.engine.write(ctx, &step{db: db, body: body, bare: true})
+	return db.noticed(db.engine.write(ctx, &step{db: db, body: body, bare: true}))
+}
+
+// lean is bare for a body that changes nothing unless it succeeds.
+func (db *DB) lean(ctx context.Context, name string, body func(*step) error) error {
+	defer db.measure(name, time.Now())
+	return db.noticed(db.engine.write(ctx, &step{db: db, body: body, bare: true, lean: true}))
 }
 
 // change is bare for a single statement, and returns the number of rows changed.
 func (db *DB) change(ctx context.Context, name, query string, args ...any) (int64, error) {
 	defer db.measure(name, time.Now())
-	return db.engine.single(ctx, query, args)
+	n, err := db.engine.single(ctx, query, args)
+	return n, db.noticed(err)
 }
 
 func (db *DB) measure(name string, start time.Time) { db.latency(name, time.Since(start)) }

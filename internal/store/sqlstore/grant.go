@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,31 +9,29 @@ import (
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
-const grantColumns = `g.id, g.session_id, g.client_id, g.audience, g.scope, g.generation, g.refresh_hash, g.salt,
-	g.rotated_at, g.rotations, g.created_at, g.ended_at, g.end_reason`
+// grantColumns tell of generation -1 where there is no grant. -1 stands for no time.
+var grantColumns = packed(
+	[]string{"COALESCE(g.generation, -1)", "COALESCE(g.rotated_at, -1)", "COALESCE(g.created_at, -1)", "COALESCE(g.ended_at, -1)"},
+	[]string{"g.id", "g.session_id", "g.client_id", "g.audience", "g.scope", "g.end_reason"}) +
+	`, g.refresh_hash, g.salt, g.rotations`
 
-// grantFields receives grantColumns, or nulls where there is no grant.
+// grantFields receives grantColumns.
 type grantFields struct {
-	id, sessionID, clientID, audience, scope, reason sql.NullString
-	generation, rotated, created, ended              sql.NullInt64
-	hash, salt, rotations                            []byte
-}
-
-func (f *grantFields) dest() []any {
-	return []any{
-		&f.id, &f.sessionID, &f.clientID, &f.audience, &f.scope, &f.generation, &f.hash, &f.salt,
-		&f.rotated, &f.rotations, &f.created, &f.ended, &f.reason,
-	}
+	record                string
+	hash, salt, rotations []byte
 }
 
 func (f *grantFields) value() (session.Grant, error) {
-	if !f.id.Valid {
-		return session.Grant{}, nil
+	var g session.Grant
+	u := unpacker{rest: f.record}
+	generation := u.number()
+	if generation < 0 {
+		return g, nil
 	}
-	g := session.Grant{
-		ID: f.id.String, SessionID: f.sessionID.String, ClientID: f.clientID.String,
-		Audience: f.audience.String, Scope: f.scope.String, Generation: uint32(f.generation.Int64),
-		RotatedAt: maybe(f.rotated), CreatedAt: maybe(f.created), EndedAt: maybe(f.ended), EndReason: f.reason.String,
+	g.Generation, g.RotatedAt = uint32(generation), maybe(u.number())
+	g.CreatedAt, g.EndedAt = maybe(u.number()), maybe(u.number())
+	if err := u.texts(&g.ID, &g.SessionID, &g.ClientID, &g.Audience, &g.Scope, &g.EndReason); err != nil {
+		return session.Grant{}, err
 	}
 	copy(g.RefreshHash[:], f.hash)
 	copy(g.Salt[:], f.salt)
@@ -98,29 +95,34 @@ func (s *step) addGrant(g session.Grant) error {
 	return nil
 }
 
-// holdLive notes presence if $3 says so, and holds the row of a live session in any
-// case: who ends it meanwhile waits, and who has ended it is seen.
+// holdLive notes presence if $5 says so, and holds the row of a live session in any
+// case: who ends it meanwhile waits, and who has ended it is seen. It finds no session
+// where the grant cannot be rotated, so that in a transaction of its own, or with no
+// other writer, rotateGrant succeeds after it.
 const holdLive = `
 	UPDATE session AS s
-	SET last_seen_at = CASE WHEN $3 AND s.last_seen_at < t.now THEN t.now ELSE s.last_seen_at END
-	FROM session_grant g, account a, issuer i, ` + storeTime + `
-	WHERE g.id = $2 AND s.id = g.session_id AND a.id = s.account_id AND ` + live
+	SET last_seen_at = (SELECT CASE WHEN $5 AND s.last_seen_at < t.now THEN t.now ELSE s.last_seen_at END FROM ` + storeTime + `)
+	WHERE s.id = (SELECT g.session_id FROM session_grant g JOIN client c ON c.id = g.client_id
+			WHERE g.id = $2 AND g.generation = $3 AND g.refresh_hash = $4 AND g.ended_at IS NULL
+				AND NOT c.disabled AND g.created_at / 1000 > c.over_before)
+		AND EXISTS (SELECT 1 FROM account a CROSS JOIN issuer i CROSS JOIN ` + storeTime + ` WHERE a.id = s.account_id AND ` + live + `)`
 
 const rotateGrant = `
 	UPDATE session_grant AS g
-	SET generation = g.generation + 1, refresh_hash = $5, salt = $6, rotations = $7, rotated_at = t.now
-	FROM client c, ` + storeTime + `
-	WHERE g.id = $2 AND g.generation = $3 AND g.refresh_hash = $4 AND g.ended_at IS NULL
-		AND c.id = g.client_id AND NOT c.disabled AND g.created_at / 1000 > c.over_before`
+	SET generation = g.generation + 1, refresh_hash = $5, salt = $6, rotations = $7,
+		rotated_at = (SELECT t.now FROM ` + storeTime + `)
+	WHERE g.id = $2 AND g.generation = $3 AND g.refresh_hash = $4 AND g.ended_at IS NULL AND EXISTS (
+		SELECT 1 FROM client c WHERE c.id = g.client_id AND NOT c.disabled AND g.created_at / 1000 > c.over_before)`
 
 // Rotate spends a generation. See [session.Store]. The session comes before the
 // grant, as in every step, and both statements are conditions of one.
 func (db *DB) Rotate(ctx context.Context, w session.Swap) error {
-	return db.bare(ctx, "rotate", func(s *step) error {
-		n, err := s.exec(holdLive, db.clock(), w.GrantID, w.Seen)
+	rotations := packRotations(w.Rotations)
+	return db.lean(ctx, "rotate", func(s *step) error {
+		n, err := s.exec(holdLive, db.clock(), w.GrantID, int64(w.Generation), w.Presented[:], w.Seen)
 		if err == nil && n == 1 {
 			n, err = s.exec(rotateGrant, db.clock(), w.GrantID, int64(w.Generation), w.Presented[:],
-				w.Next[:], w.Salt[:], packRotations(w.Rotations))
+				w.Next[:], w.Salt[:], rotations)
 		}
 		if err != nil {
 			return fmt.Errorf("rotate a grant: %w", err)

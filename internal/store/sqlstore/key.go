@@ -27,7 +27,7 @@ func (db *DB) Keys(ctx context.Context) ([]keyring.StoredKey, int64, time.Time, 
 		var created, active sql.NullInt64
 		err = r.Scan(&version, &clock, &id, &algorithm, &k.Sealed, &k.Public, &created, &active)
 		k.ID, k.Algorithm = id.String, jwt.Algorithm(algorithm.String)
-		k.CreatedAt, k.ActiveAt = maybe(created), maybe(active)
+		k.CreatedAt, k.ActiveAt = instant(created.Int64), instant(active.Int64)
 		return k, err
 	})
 	if err != nil {

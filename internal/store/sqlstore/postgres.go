@@ -70,7 +70,14 @@ func (e *postgresEngine) check(ctx context.Context) error {
 	return nil
 }
 
-func (e *postgresEngine) read() runner { return e.db }
+// postgresReads are what reads run on.
+type postgresReads struct{ *sql.DB }
+
+func (r postgresReads) one(ctx context.Context, query string, args []any, dest ...any) error {
+	return r.QueryRowContext(ctx, query, args...).Scan(dest...)
+}
+
+func (e *postgresEngine) read() reads { return postgresReads{e.db} }
 
 func (e *postgresEngine) write(ctx context.Context, s *step) error {
 	return e.retry(ctx, func() error {

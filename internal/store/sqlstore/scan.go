@@ -46,12 +46,12 @@ func affected(result sql.Result, err error) (int64, error) {
 // instant is a time as it is kept.
 func instant(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// maybe is instant where null stands for the zero time.
-func maybe(ms sql.NullInt64) time.Time {
-	if !ms.Valid {
+// maybe is instant where -1 stands for the zero time.
+func maybe(ms int64) time.Time {
+	if ms < 0 {
 		return time.Time{}
 	}
-	return instant(ms.Int64)
+	return instant(ms)
 }
 
 // orNull is the argument for a time whose zero is kept as null.

@@ -24,8 +24,8 @@ const live = `s.ended_at IS NULL AND NOT s.closed AND NOT a.disabled
 
 const liveTables = `session s JOIN account a ON a.id = s.account_id CROSS JOIN issuer i CROSS JOIN ` + storeTime
 
-const terms = `
-	SELECT ` + userColumns + `, ` + clientColumns + `, i.over_before, t.now
+var terms = `
+	SELECT ` + userColumns("a.") + `, ` + clientColumns + `, i.over_before, t.now
 	FROM account a CROSS JOIN client c CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
 	WHERE a.id = $2 AND c.id = $3`
 
@@ -33,54 +33,49 @@ const terms = `
 func (db *DB) Terms(ctx context.Context, userID, clientID string) (session.Standing, error) {
 	defer db.measure("terms", time.Now())
 	var st session.Standing
-	var u userFields
-	var c clientFields
+	var user, client string
 	var now int64
-	err := db.engine.read().QueryRowContext(ctx, terms, db.clock(), userID, clientID).
-		Scan(slices.Concat(u.dest(), c.dest(), []any{&st.OverBefore, &now})...)
+	err := db.engine.read().one(ctx, terms, []any{db.clock(), userID, clientID}, &user, &client, &st.OverBefore, &now)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Standing{}, session.ErrNone
 	}
 	if err != nil {
 		return session.Standing{}, fmt.Errorf("read the terms of a session: %w", err)
 	}
-	st.User, st.Client, st.Now = u.value(), c.value(), instant(now)
-	return st, nil
+	st.Now = instant(now)
+	return st, unpackTerms(&st, user, client)
 }
 
-const sessionColumns = `s.id, s.account_id, s.secret_hash, s.created_at, s.last_seen_at, s.idle_ms, s.expires_at, s.auth_time,
-	s.amr, s.acr, s.ip, s.user_agent, s.device, s.remember, s.changed_before,
-	CASE WHEN s.closed AND s.ended_at IS NULL AND s.created_at / 1000 > a.over_before THEN s.created_at ELSE s.ended_at END,
-	s.end_reason`
-
-// sessionFields receives sessionColumns. A session whose user was ended counts as
-// ended by itself where it began after what the user's OverBefore says.
-type sessionFields struct {
-	session                      session.Session
-	secret                       []byte
-	created, seen, idle, expires int64
-	amr                          string
-	ended                        sql.NullInt64
-}
-
-func (f *sessionFields) dest() []any {
-	s := &f.session
-	return []any{
-		&s.ID, &s.UserID, &f.secret, &f.created, &f.seen, &f.idle, &f.expires, &s.AuthTime,
-		&f.amr, &s.ACR, &s.IP, &s.UserAgent, &s.Device, &s.Remember, &s.ChangedBefore, &f.ended, &s.EndReason,
+func unpackTerms(st *session.Standing, user, client string) (err error) {
+	if st.User, err = unpackUser(user); err == nil {
+		st.Client, err = unpackClient(client)
 	}
+	return err
 }
 
-func (f *sessionFields) value() session.Session {
-	s := &f.session
-	copy(s.SecretHash[:], f.secret)
-	s.CreatedAt, s.LastSeenAt, s.ExpiresAt = instant(f.created), instant(f.seen), instant(f.expires)
-	s.Idle, s.AMR, s.EndedAt = time.Duration(f.idle)*time.Millisecond, splitList(f.amr), maybe(f.ended)
-	return *s
+// sessionColumns are of a session s and its user a. A session whose user was ended
+// counts as ended by itself where it began after what the user's OverBefore says.
+var sessionColumns = packed([]string{
+	"s.created_at", "s.last_seen_at", "s.idle_ms", "s.expires_at", "s.auth_time", "s.remember", "s.changed_before",
+	`COALESCE(CASE WHEN s.closed AND s.ended_at IS NULL AND s.created_at / 1000 > a.over_before THEN s.created_at ELSE s.ended_at END, -1)`,
+}, []string{"s.id", "s.account_id", "s.amr", "s.acr", "s.ip", "s.user_agent", "s.device", "s.end_reason"}) + `, s.secret_hash`
+
+// unpackSession reads sessionColumns.
+func unpackSession(text string, secret []byte) (session.Session, error) {
+	var s session.Session
+	var amr string
+	u := unpacker{rest: text}
+	s.CreatedAt, s.LastSeenAt = instant(u.number()), instant(u.number())
+	s.Idle, s.ExpiresAt = time.Duration(u.number())*time.Millisecond, instant(u.number())
+	s.AuthTime, s.Remember, s.ChangedBefore, s.EndedAt = u.number(), u.flag(), u.number(), maybe(u.number())
+	err := u.texts(&s.ID, &s.UserID, &amr, &s.ACR, &s.IP, &s.UserAgent, &s.Device, &s.EndReason)
+	s.AMR = splitList(amr)
+	copy(s.SecretHash[:], secret)
+	return s, err
 }
 
-const ofSession = `
-	SELECT ` + sessionColumns + `, ` + userColumns + `, ` + clientColumns + `, ` + grantColumns + `, i.over_before, t.now
+var ofSession = `
+	SELECT ` + sessionColumns + `, ` + userColumns("a.") + `, ` + clientColumns + `, ` + grantColumns + `, i.over_before, t.now
 	FROM session s JOIN account a ON a.id = s.account_id
 	LEFT JOIN client c ON c.id = 'first-party'
 	LEFT JOIN session_grant g ON g.session_id = s.id AND g.client_id = 'first-party'
@@ -93,8 +88,8 @@ func (db *DB) OfSession(ctx context.Context, id string) (session.Standing, error
 	return db.standing(ctx, ofSession, id)
 }
 
-const ofGrant = `
-	SELECT ` + sessionColumns + `, ` + userColumns + `, ` + clientColumns + `, ` + grantColumns + `, i.over_before, t.now
+var ofGrant = `
+	SELECT ` + sessionColumns + `, ` + userColumns("a.") + `, ` + clientColumns + `, ` + grantColumns + `, i.over_before, t.now
 	FROM session_grant g JOIN session s ON s.id = g.session_id JOIN account a ON a.id = s.account_id
 	JOIN client c ON c.id = g.client_id
 	CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
@@ -108,24 +103,29 @@ func (db *DB) OfGrant(ctx context.Context, id string) (session.Standing, error) 
 
 func (db *DB) standing(ctx context.Context, query, id string) (session.Standing, error) {
 	var st session.Standing
-	var f struct {
-		session sessionFields
-		user    userFields
-		client  clientFields
-		grant   grantFields
-		now     int64
-	}
-	err := db.engine.read().QueryRowContext(ctx, query, db.clock(), id).Scan(slices.Concat(
-		f.session.dest(), f.user.dest(), f.client.dest(), f.grant.dest(), []any{&st.OverBefore, &f.now})...)
+	var held, user, client string
+	var secret []byte
+	var grant grantFields
+	var now int64
+	err := db.engine.read().one(ctx, query, []any{db.clock(), id}, &held, &secret, &user, &client,
+		&grant.record, &grant.hash, &grant.salt, &grant.rotations, &st.OverBefore, &now)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Standing{}, session.ErrNone
+	}
+	if err == nil {
+		st.Session, err = unpackSession(held, secret)
+	}
+	if err == nil {
+		err = unpackTerms(&st, user, client)
+	}
+	if err == nil {
+		st.Grant, err = grant.value()
 	}
 	if err != nil {
 		return session.Standing{}, fmt.Errorf("read a standing: %w", err)
 	}
-	st.Session, st.User, st.Client, st.Now = f.session.value(), f.user.value(), f.client.value(), instant(f.now)
-	st.Grant, err = f.grant.value()
-	return st, err
+	st.Now = instant(now)
+	return st, nil
 }
 
 const addSession = `
@@ -211,16 +211,16 @@ func (db *DB) Renew(ctx context.Context, r session.Renewal, e audit.Entry) error
 	})
 }
 
-const listedColumns = `
+var listedColumns = `
 	SELECT ` + sessionColumns + `, a.email, COALESCE((
 		SELECT string_agg(g.client_id, ' ') FROM session_grant g JOIN client c ON c.id = g.client_id
 		WHERE g.session_id = s.id AND g.ended_at IS NULL AND NOT c.disabled
 			AND g.created_at / 1000 > c.over_before), '')
 	FROM ` + liveTables + ` WHERE s.id < $2 AND ` + live
 
-const listSessions = listedColumns + ` ORDER BY s.id DESC LIMIT $3`
+var listSessions = listedColumns + ` ORDER BY s.id DESC LIMIT $3`
 
-const listSessionsOfUser = listedColumns + ` AND s.account_id = $4 ORDER BY s.id DESC LIMIT $3`
+var listSessionsOfUser = listedColumns + ` AND s.account_id = $4 ORDER BY s.id DESC LIMIT $3`
 
 // aboveIDs lies above every id.
 const aboveIDs = "~"
@@ -237,11 +237,14 @@ func (db *DB) List(ctx context.Context, userID, before string, limit int) ([]ses
 	}
 	rows, err := db.engine.read().QueryContext(ctx, query, args...)
 	return collect(rows, err, func(r row) (session.Listed, error) {
-		var f sessionFields
 		var l session.Listed
-		var clients string
-		err := r.Scan(append(f.dest(), &l.Email, &clients)...)
-		l.Session, l.Clients = f.value(), strings.Fields(clients)
+		var held, clients string
+		var secret []byte
+		err := r.Scan(&held, &secret, &l.Email, &clients)
+		if err == nil {
+			l.Session, err = unpackSession(held, secret)
+		}
+		l.Clients = strings.Fields(clients)
 		slices.Sort(l.Clients)
 		l.Clients = slices.Compact(l.Clients)
 		return l, err

@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -21,11 +23,18 @@ type sqliteEngine struct {
 	writer  *writer
 	pool    *sql.DB // the writer's one connection
 	readers *sql.DB
-	reads   *statements
+	reads   sqliteReads
 }
 
 // maxReaders bounds the connections that only read.
 const maxReaders = 8
+
+// lookers is how many of these are held by readers of single rows: one for two
+// processors, because the fewer there are the more look-ups share a transaction.
+func lookers() int { return min(max(1, runtime.GOMAXPROCS(0)/2), maxReaders/2) }
+
+// busyTimeout is how long a lock of another process is waited for.
+const busyTimeout = 5 * time.Second
 
 // The pragmas of every connection. The log beside the database (WAL) is cut back
 // to 64 MiB after a checkpoint.
@@ -67,8 +76,30 @@ type connector struct {
 	dsn    string
 }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-func (c connector) Driver() driver.Driver                        { return c.driver }
+// Connect opens a connection. Where another process has just closed the last one, or
+// is changing the journal mode, SQLite says at once that the file is locked, whatever
+// the busy timeout; so it waits here.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	for begun := time.Now(); ; {
+		conn, err := c.driver.Open(c.dsn)
+		if err == nil || !isBusy(err) || time.Since(begun) > busyTimeout {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// isBusy reports whether err says that another process holds a lock.
+func isBusy(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
+func (c connector) Driver() driver.Driver { return c.driver }
 
 func sqliteConnector(path string, pragmas ...string) (connector, error) {
 	d, err := sqliteDriver()
@@ -109,11 +140,14 @@ func openSQLite(ctx context.Context, db *DB, text string) (engine, error) {
 	e.pool.SetMaxIdleConns(0) // a connection that the writer gives up is closed
 	e.readers.SetMaxOpenConns(maxReaders)
 	e.readers.SetMaxIdleConns(maxReaders)
-	e.reads = newStatements(e.readers)
+	e.reads = sqliteReads{newStatements(e.readers), newBatcher()}
 	if err := e.check(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), e.pool.Close(), e.readers.Close())
 	}
 	e.writer = startWriter(e.pool, db)
+	for range lookers() {
+		e.reads.idle.Go(func() { e.look(db) })
+	}
 	return e, nil
 }
 
@@ -144,14 +178,35 @@ func checkPragma(ctx context.Context, on runner, pragma, want string) error {
 	return nil
 }
 
-func (e *sqliteEngine) read() runner { return e.reads }
+// sqliteReads are what reads run on: any query on a pool, single rows by the readers.
+type sqliteReads struct {
+	*statements
+	*batcher
+}
+
+func (r sqliteReads) one(ctx context.Context, query string, args []any, dest ...any) error {
+	return r.do(ctx, &step{bare: true, lean: true, body: func(s *step) error {
+		return s.row(query, args...).Scan(dest...)
+	}})
+}
+
+// look is one of the readers.
+func (e *sqliteEngine) look(db *DB) {
+	r := &reader{pool: e.readers}
+	e.reads.each(r.perform)
+	if err := r.abandon(); err != nil {
+		db.logger.Warn("closing a reader's connection failed", "error", err)
+	}
+}
+
+func (e *sqliteEngine) read() reads { return e.reads }
 
 func (e *sqliteEngine) write(ctx context.Context, s *step) error {
 	return e.writer.do(ctx, s)
 }
 
 func (e *sqliteEngine) single(ctx context.Context, query string, args []any) (n int64, err error) {
-	err = e.writer.do(ctx, &step{bare: true, body: func(s *step) error {
+	err = e.writer.do(ctx, &step{bare: true, lean: true, body: func(s *step) error {
 		n, err = s.exec(query, args...)
 		return err
 	}})
@@ -187,7 +242,9 @@ func (e *sqliteEngine) duplicate(err error, _, column string) bool {
 }
 
 func (e *sqliteEngine) close() error {
-	return errors.Join(e.writer.close(), e.reads.close(), e.readers.Close(), e.pool.Close())
+	e.writer.close()
+	e.reads.batcher.close()
+	return errors.Join(e.reads.statements.close(), e.readers.Close(), e.pool.Close())
 }
 
 // preparer is what statements are prepared on: one connection or a pool.

@@ -20,6 +20,13 @@ type runner interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// reads run what changes nothing.
+type reads interface {
+	runner
+	// one scans the one row of a short query; [sql.ErrNoRows] if there is none.
+	one(ctx context.Context, query string, args []any, dest ...any) error
+}
+
 // A step is one atomic change. What it ends and what is to be audited is
 // gathered while its body runs and written by its very last statements: the
 // counters of both logs are held for as short as can be.
@@ -31,6 +38,8 @@ type step struct {
 	begun  time.Time // by the process, to tell a slow commit
 	at     time.Time // the time of the store, read once at the start; zero for a bare step
 	bare   bool
+	lean   bool // the body changes nothing unless it succeeds, so there is nothing to undo
+	dirty  bool // something was changed
 	ends   []ending
 	audits []audit.Entry
 
@@ -66,7 +75,7 @@ const readTime = `SELECT t.now FROM ` + storeTime
 // transaction was rolled back.
 func (s *step) perform(ctx context.Context, run runner) error {
 	s.ctx, s.run = ctx, run
-	s.ends, s.audits, s.appended = nil, nil, nil
+	s.ends, s.audits, s.appended, s.dirty = nil, nil, nil, false
 	s.begun = time.Now()
 	if !s.bare {
 		var now int64
@@ -83,7 +92,9 @@ func (s *step) perform(ctx context.Context, run runner) error {
 
 // exec runs a statement and returns the number of rows that it changed.
 func (s *step) exec(query string, args ...any) (int64, error) {
-	return affected(s.run.ExecContext(s.ctx, query, args...))
+	n, err := affected(s.run.ExecContext(s.ctx, query, args...))
+	s.dirty = s.dirty || n > 0
+	return n, err
 }
 
 func (s *step) row(query string, args ...any) *sql.Row {

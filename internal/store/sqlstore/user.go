@@ -45,33 +45,39 @@ func (s *step) addUser(u account.User, password string, e audit.Entry) (account.
 	return u, nil
 }
 
-const userColumns = `a.id, a.email, a.email_key, a.email_verified, a.name, a.roles, a.disabled, a.created_at, a.over_before, a.changed_before, a.password_version`
-
-// userFields receives userColumns.
-type userFields struct {
-	user    account.User
-	roles   string
-	created int64
+// userColumns are of the table account under an alias, or under none where a
+// statement returns them.
+func userColumns(alias string) string {
+	numbers := []string{"email_verified", "disabled", "created_at", "over_before", "changed_before", "password_version"}
+	texts := []string{"id", "email", "email_key", "name", "roles"}
+	for _, list := range [][]string{numbers, texts} {
+		for i := range list {
+			list[i] = alias + list[i]
+		}
+	}
+	return packed(numbers, texts)
 }
 
-func (f *userFields) dest() []any {
-	u := &f.user
-	return []any{&u.ID, &u.Email, &u.EmailKey, &u.EmailVerified, &u.Name, &f.roles, &u.Disabled, &f.created, &u.OverBefore, &u.ChangedBefore, &u.PasswordVersion}
+// unpackUser reads userColumns.
+func unpackUser(text string) (account.User, error) {
+	var user account.User
+	var roles string
+	u := unpacker{rest: text}
+	user.EmailVerified, user.Disabled, user.CreatedAt = u.flag(), u.flag(), instant(u.number())
+	user.OverBefore, user.ChangedBefore, user.PasswordVersion = u.number(), u.number(), u.number()
+	err := u.texts(&user.ID, &user.Email, &user.EmailKey, &user.Name, &roles)
+	user.Roles = splitList(roles)
+	return user, err
 }
 
-func (f *userFields) value() account.User {
-	f.user.Roles, f.user.CreatedAt = splitList(f.roles), instant(f.created)
-	return f.user
-}
-
-const findUser = `SELECT ` + userColumns + `, a.password FROM account a WHERE a.id = $1`
+var findUser = `SELECT ` + userColumns("a.") + `, a.password FROM account a WHERE a.id = $1`
 
 // FindUser reads a user. See [account.Store].
 func (db *DB) FindUser(ctx context.Context, id string) (account.User, string, error) {
 	return db.findUser(ctx, findUser, id)
 }
 
-const findByEmail = `SELECT ` + userColumns + `, a.password FROM account a WHERE a.email_key = $1`
+var findByEmail = `SELECT ` + userColumns("a.") + `, a.password FROM account a WHERE a.email_key = $1`
 
 // FindByEmail reads a user. See [account.Store].
 func (db *DB) FindByEmail(ctx context.Context, key string) (account.User, string, error) {
@@ -80,19 +86,19 @@ func (db *DB) FindByEmail(ctx context.Context, key string) (account.User, string
 
 func (db *DB) findUser(ctx context.Context, query, by string) (account.User, string, error) {
 	defer db.measure("find_user", time.Now())
-	var f userFields
-	var password string
-	err := db.engine.read().QueryRowContext(ctx, query, by).Scan(append(f.dest(), &password)...)
+	var record, password string
+	err := db.engine.read().one(ctx, query, []any{by}, &record, &password)
 	if errors.Is(err, sql.ErrNoRows) {
 		return account.User{}, "", account.ErrNoUser
 	}
 	if err != nil {
 		return account.User{}, "", fmt.Errorf("find a user: %w", err)
 	}
-	return f.value(), password, nil
+	u, err := unpackUser(record)
+	return u, password, err
 }
 
-const listUsers = `SELECT ` + userColumns + ` FROM account a WHERE a.id > $1 ORDER BY a.id LIMIT $2`
+var listUsers = `SELECT ` + userColumns("a.") + ` FROM account a WHERE a.id > $1 ORDER BY a.id LIMIT $2`
 
 // Users lists users. See [account.Store].
 func (db *DB) Users(ctx context.Context, after string, limit int) ([]account.User, error) {
@@ -102,16 +108,16 @@ func (db *DB) Users(ctx context.Context, after string, limit int) ([]account.Use
 }
 
 func scanUser(r row) (account.User, error) {
-	var f userFields
-	err := r.Scan(f.dest()...)
-	return f.value(), err
+	var record string
+	if err := r.Scan(&record); err != nil {
+		return account.User{}, err
+	}
+	return unpackUser(record)
 }
 
 // holdUser changes nothing, so that no other step changes the row before this one
 // is over, and what is read stays true.
-const holdUser = `
-	UPDATE account AS a SET name = a.name WHERE a.id = $1
-	RETURNING id, email, email_key, email_verified, name, roles, disabled, created_at, over_before, changed_before, password_version`
+var holdUser = `UPDATE account AS a SET name = a.name WHERE a.id = $1 RETURNING ` + userColumns("")
 
 const changeUser = `
 	UPDATE account SET name = $2, roles = $3, email_verified = $4, disabled = $5 WHERE id = $1`

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -14,166 +12,72 @@ import (
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
 
-// maxBatch bounds how many steps share a commit.
-const maxBatch = 256
-
-var errClosed = errors.New("the database is closed")
-
 // A writer owns the one connection that writes. Its goroutine gathers the steps
-// that wait into one transaction, each in a savepoint of its own, and answers
-// none before the commit: a failure or a lost swap may rest on what a sibling in
+// that wait into one transaction, each in a savepoint of its own unless a step has
+// nothing to undo, and answers none before the commit: a failure or a lost swap may rest on what a sibling in
 // the same batch wrote, so it is not known before that is durable either.
 //
 // When a commit fails nobody knows what is on the disk. Everyone in the batch
 // gets an error, and nothing more is acknowledged until the connection was
 // rolled back, opened anew and read from.
 type writer struct {
-	db    *DB
-	pool  *sql.DB
-	queue chan *operation
-	idle  chan struct{} // closed when the goroutine has ended
-
-	mu     sync.RWMutex // guards closed, and the queue against being closed under a sender
-	closed bool
+	*batcher
+	db   *DB
+	pool *sql.DB
 
 	// Of the goroutine alone.
-	conn  *sql.Conn
-	run   *statements
-	begun []*operation
+	conn *sql.Conn
+	run  *statements
 }
-
-// An operation is a step that waits for its commit.
-type operation struct {
-	ctx   context.Context
-	step  *step
-	state atomic.Int32
-	err   error
-	done  chan struct{}
-}
-
-// The states of an operation: it is dropped by its caller or begun by the writer,
-// never both.
-const (
-	waiting = iota
-	dropped
-	begun
-)
 
 func startWriter(pool *sql.DB, db *DB) *writer {
-	w := &writer{db: db, pool: pool, queue: make(chan *operation, 4*maxBatch), idle: make(chan struct{})}
-	go w.loop()
+	w := &writer{batcher: newBatcher(), db: db, pool: pool}
+	w.idle.Go(w.loop)
 	return w
 }
 
-// do performs a step. A caller whose context ends before the step has begun is
-// let go, and the step never begins; afterwards it waits for the answer.
-func (w *writer) do(ctx context.Context, s *step) error {
-	op := &operation{ctx: ctx, step: s, done: make(chan struct{})}
-	if err := w.enqueue(op); err != nil {
-		return err
-	}
-	select {
-	case <-op.done:
-		return op.err
-	case <-ctx.Done():
-		if op.state.CompareAndSwap(waiting, dropped) {
-			return ctx.Err()
-		}
-		<-op.done
-		return op.err
-	}
-}
-
-func (w *writer) enqueue(op *operation) error {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	if w.closed {
-		return errClosed
-	}
-	select {
-	case w.queue <- op:
-		return nil
-	case <-op.ctx.Done():
-		return op.ctx.Err()
-	}
-}
-
-func (w *writer) close() error {
-	w.mu.Lock()
-	if !w.closed {
-		w.closed = true
-		close(w.queue)
-	}
-	w.mu.Unlock()
-	<-w.idle
-	return nil
-}
-
 func (w *writer) loop() {
-	defer close(w.idle)
-	for op := range w.queue {
-		w.begun = w.begun[:0]
-		w.take(op)
-		for more := true; more && len(w.begun) < maxBatch; {
-			select {
-			case op, more = <-w.queue:
-				if more {
-					w.take(op)
-				}
-			default:
-				more = false
-			}
-		}
-		if len(w.begun) > 0 {
-			w.commit()
-		}
-	}
+	holdThread()
+	w.each(w.commit)
 	if err := w.abandon(); err != nil {
 		w.db.logger.Warn("closing the writer's connection failed", "error", err)
 	}
 }
 
-func (w *writer) take(op *operation) {
-	if op.ctx.Err() == nil && op.state.CompareAndSwap(waiting, begun) {
-		w.begun = append(w.begun, op)
-	}
-}
-
 // commit performs the batch. Memory changes after the commit and before the
 // answers.
-func (w *writer) commit() {
-	if err := w.transact(); err != nil {
-		for _, op := range w.begun {
+func (w *writer) commit(batch []*operation) {
+	if err := w.transact(batch); err != nil {
+		for _, op := range batch {
 			op.err = fmt.Errorf("write to the database: %w", err)
 		}
 	} else {
 		var entries []feed.Entry
-		for _, op := range w.begun {
+		for _, op := range batch {
 			if op.err == nil {
 				entries = append(entries, op.step.appended...)
 			}
 		}
 		w.db.tell(entries)
 	}
-	for _, op := range w.begun {
+	for _, op := range batch {
 		close(op.done)
 	}
 }
 
 // transact runs the batch in one transaction. After any error but a lock held by
 // another process the connection is given up.
-func (w *writer) transact() error {
+func (w *writer) transact(batch []*operation) error {
 	if err := w.open(); err != nil {
 		return err
 	}
 	if err := w.control("BEGIN IMMEDIATE"); err != nil {
-		var failed *sqlite.Error
-		if errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY {
+		if isBusy(err) {
 			return err
 		}
 		return errors.Join(err, w.abandon())
 	}
-	for _, op := range w.begun {
+	for _, op := range batch {
 		if err := w.perform(op); err != nil {
 			return errors.Join(err, w.abandon())
 		}
@@ -184,9 +88,16 @@ func (w *writer) transact() error {
 	return nil
 }
 
-// perform runs one step in its savepoint. Its own failure is the operation's; an
-// error returned here means that the transaction is gone.
+// perform runs one step, in a savepoint unless it is lean. Its own failure is the
+// operation's; an error returned here means that the transaction is gone, or must be.
 func (w *writer) perform(op *operation) error {
+	if op.step.lean {
+		op.err = op.step.perform(context.Background(), w.run)
+		if op.err != nil && (op.step.dirty || endsTransaction(op.err)) {
+			return op.err
+		}
+		return nil
+	}
 	if err := w.control("SAVEPOINT step"); err != nil {
 		return err
 	}
@@ -197,6 +108,13 @@ func (w *writer) perform(op *operation) error {
 		}
 	}
 	return w.control("RELEASE step")
+}
+
+// endsTransaction reports whether err is one on which SQLite may have rolled the whole
+// transaction back, as it does when the disk is full.
+func endsTransaction(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && failed.Code()&0xff != sqlite3.SQLITE_CONSTRAINT
 }
 
 func (w *writer) control(statement string) error {
