@@ -3,12 +3,15 @@ GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
 # Packages where goroutines share state, run a second time under the race detector.
-RACE = . ./internal/feed ./internal/revocation ./internal/session ./internal/throttle ./internal/web ./internal/app ./testauth
+RACE = . ./internal/feed ./internal/load ./internal/revocation ./internal/session ./internal/throttle ./internal/web ./internal/app ./testauth
+
+# Modules of their own, so that nobody who imports ours gets what they need.
+NESTED = bench bench/peers internal/jwt/wycheproof
 
 # One static binary, and one build cache for everything but the race detector.
 export CGO_ENABLED = 0
 
-.PHONY: run build test lint fmt
+.PHONY: run build test bench bench-quick peers drill fuzz lint fmt
 
 run: build
 	./coatcheck serve
@@ -21,6 +24,30 @@ test:
 	$(GO) vet ./...
 	$(GO) test ./...
 	CGO_ENABLED=1 $(GO) test -race $(RACE)
+	for module in $(NESTED); do (cd $$module && $(GO) vet ./... && $(GO) test -count=1 ./...) || exit 1; done
+
+# The figures of docs/performance.md, measured anew beside the stored ones. Some of
+# them: make bench ARGS="-only verifier,check". To store them: ARGS=-save.
+bench:
+	scripts/install-bench-programs
+	cd bench && $(GO) run . $(ARGS)
+
+# A rough idea in about a minute.
+bench-quick:
+	$(MAKE) bench ARGS="-quick $(ARGS)"
+
+# The same answer behind Coatcheck's verifier and behind what else people use.
+peers:
+	cd bench/peers && $(GO) run . $(ARGS)
+
+# The drills at their full size. "make test" runs them small.
+drill:
+	scripts/install-test-programs
+	$(GO) test ./drill -count=1 -timeout 60m -args -long
+
+# Every fuzz target, a minute each.
+fuzz:
+	scripts/fuzz 60s
 
 lint:
 	$(LINT) run

@@ -118,7 +118,7 @@ everywhere, within milliseconds, while every service checks locally.`,
 			_ = root.PersistentFlags().MarkHidden(flag) // they stand in `coatcheck config --help`
 		}
 	}
-	root.AddCommand(c.serve(), c.user(), c.session(), c.apikey(), c.key(), c.token(), c.settings(), c.audit(), c.doctor(), c.version())
+	root.AddCommand(c.serve(), c.user(), c.session(), c.apikey(), c.key(), c.token(), c.settings(), c.audit(), c.doctor(), c.bench(), c.version())
 	return root
 }
 
