@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -67,8 +68,8 @@ func (s *rememberedStore) Touch(context.Context, []session.Seen) error { return 
 
 // serveRemembered is the role of a process with n sessions that are remembered and
 // none in a database: args are a folder of its own and n. It answers the lines
-// "check" by the nanoseconds and the allocations of one check, and "memory" by the
-// bytes of one remembered session.
+// "check" by the nanoseconds and the allocations of one check, "floor" by those of a
+// bare look-up, and "memory" by the bytes of one remembered session.
 func serveRemembered(ctx context.Context, args []string) error {
 	dir, n, err := sizeOf(args)
 	if err != nil {
@@ -110,16 +111,29 @@ func serveRemembered(ctx context.Context, args []string) error {
 	each := (liveHeap() - before) / float64(n)
 	fmt.Fprintln(os.Stdout, "ready")
 	at := 0
+	var bare *floor // made when it is asked for, so that its memory is not counted
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		if lines.Text() == "memory" {
 			fmt.Fprintln(os.Stdout, each)
 			continue
 		}
+		call := check
+		if lines.Text() == "floor" {
+			if bare == nil {
+				bare, _ = newFloor(n)
+			}
+			call = func(i int) error {
+				if bare.known(sequence[i*length:(i+1)*length]) == nil {
+					return errors.New("the floor does not know a session")
+				}
+				return nil
+			}
+		}
 		nanos, allocs, err := costOf(func() error {
 			if at++; at == n {
 				at = 0
 			}
-			return check(at)
+			return call(at)
 		})
 		if err != nil {
 			return err
@@ -127,7 +141,7 @@ func serveRemembered(ctx context.Context, args []string) error {
 		fmt.Fprintln(os.Stdout, nanos, allocs)
 	}
 	runtime.KeepAlive(m)
-	return ctx.Err()
+	return nil
 }
 
 // costOf returns the nanoseconds and the allocations of one call, of many within a

@@ -95,8 +95,8 @@ type floorSession struct{ ordinal, email string }
 type floor struct {
 	body   string // of /v1/session: as many bytes as ours has
 	shards [256]struct {
-		mu    sync.RWMutex
-		known map[[32]byte]*floorSession
+		mu       sync.RWMutex
+		sessions map[[32]byte]*floorSession
 	}
 }
 
@@ -107,19 +107,7 @@ func serveFloor(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	f := &floor{body: strings.Repeat("x", floorBody)}
-	cookies := make([]string, n)
-	for i := range n {
-		secret := secretOf(i)
-		hash := sha256.Sum256(secret[:])
-		s := &floorSession{email: "person" + strconv.Itoa(i) + "@example.com"}
-		cookies[i], s.ordinal = cookieOf(i)
-		shard := &f.shards[hash[0]]
-		if shard.known == nil {
-			shard.known = make(map[[32]byte]*floorSession)
-		}
-		shard.known[hash] = s
-	}
+	f, cookies := newFloor(n)
 	shuffle(cookies)
 	if err := writeLines(filepath.Join(dir, "cookies"), cookies); err != nil {
 		return err
@@ -148,18 +136,45 @@ func serveFloor(ctx context.Context, args []string) error {
 	return nil
 }
 
+// newFloor returns a floor with n sessions, and their cookies.
+func newFloor(n int) (*floor, []string) {
+	f := &floor{body: strings.Repeat("x", floorBody)}
+	cookies := make([]string, n)
+	for i := range n {
+		secret := secretOf(i)
+		hash := sha256.Sum256(secret[:])
+		s := &floorSession{email: "person" + strconv.Itoa(i) + "@example.com"}
+		cookies[i], s.ordinal = cookieOf(i)
+		shard := &f.shards[hash[0]]
+		if shard.sessions == nil {
+			shard.sessions = make(map[[32]byte]*floorSession)
+		}
+		shard.sessions[hash] = s
+	}
+	return f, cookies
+}
+
+// known returns the session of a cookie, or nil.
+func (f *floor) known(cookie string) *floorSession {
+	if len(cookie) != 73 {
+		return nil
+	}
+	secret, err := base64.RawURLEncoding.DecodeString(cookie[30:])
+	if err != nil {
+		return nil
+	}
+	hash := sha256.Sum256(secret)
+	shard := &f.shards[hash[0]]
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.sessions[hash]
+}
+
 // find returns the session of the request's cookie, or answers 401.
 func (f *floor) find(w http.ResponseWriter, r *http.Request) *floorSession {
-	if cookie, err := r.Cookie("coatcheck_dev"); err == nil && len(cookie.Value) == 73 {
-		if secret, err := base64.RawURLEncoding.DecodeString(cookie.Value[30:]); err == nil {
-			hash := sha256.Sum256(secret)
-			shard := &f.shards[hash[0]]
-			shard.mu.RLock()
-			s := shard.known[hash]
-			shard.mu.RUnlock()
-			if s != nil {
-				return s
-			}
+	if cookie, err := r.Cookie("coatcheck_dev"); err == nil {
+		if s := f.known(cookie.Value); s != nil {
+			return s
 		}
 	}
 	w.WriteHeader(http.StatusUnauthorized)

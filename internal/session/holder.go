@@ -2,7 +2,6 @@ package session
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/account"
@@ -61,14 +60,14 @@ func (h Holder) SessionID() string { return h.record.id.ID(credential.Session) }
 
 // VerifiedEmail returns the email of the holder's user, if it is proven to be theirs.
 func (h Holder) VerifiedEmail() (string, bool) {
-	email, _, _ := strings.Cut(h.record.names, "\n")
+	email, _ := h.record.both()
 	return email, h.record.terms.Value().verified
 }
 
 // Person returns the holder's user.
 func (h Holder) Person() Person {
 	t := h.record.terms.Value()
-	email, name, _ := strings.Cut(h.record.names, "\n")
+	email, name := h.record.both()
 	return Person{
 		ID: h.UserID(), Email: email, EmailVerified: t.verified, Name: name, Roles: lines(t.roles),
 		CreatedAt: time.UnixMilli(h.record.joined),

@@ -34,7 +34,7 @@ const (
 	seenBatch = 1 << 8
 	// seenShare is the part of the time that may go into writing sightings. Where more
 	// sessions are in use than that suffices for, each is written less often.
-	seenShare = 50
+	seenShare = 100
 )
 
 // edge is how long before the idle end a sighting is written at once. It is an
@@ -88,7 +88,7 @@ func (p *presence) join(r *record) {
 	r.pending.Store(true)
 	p.pending.put(r)
 	known.pending.Store(false)
-	// after that: a sighting of the other is noted here or there
+	r.raise(known.seen.Load()) // after that: a sighting of the other is noted here or there
 	r.stored.Store(max(r.stored.Load(), known.stored.Load()))
 }
 
@@ -149,8 +149,7 @@ func (p *presence) due(now time.Time, limit int) (batch []Seen) {
 			break
 		}
 		p.queue[taken] = nil
-		n := len(batch)
-		if batch = r.unwritten(batch); len(batch) > n || !p.drop(r) {
+		if batch = r.unwritten(batch); !p.drop(r) {
 			r.due = secondOf(now.Add(seenGrain).Unix())
 			p.queue = append(p.queue, r)
 		}
@@ -159,7 +158,8 @@ func (p *presence) due(now time.Time, limit int) (batch []Seen) {
 	return batch
 }
 
-// drop forgets a session, unless it is seen meanwhile. The caller holds the lock.
+// drop forgets a session, unless the store does not have its last sighting, which may
+// have come this moment. The caller holds the lock.
 func (p *presence) drop(r *record) bool {
 	r.pending.Store(false)
 	if r.seen.Load() > r.stored.Load() {

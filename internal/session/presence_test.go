@@ -255,3 +255,15 @@ func TestTheEdgeIsAnEighthOfTheIdleTime(t *testing.T) {
 		})
 	}
 }
+
+// A session that is seen just as it would be forgotten is not forgotten.
+func TestASightingAtTheLastMomentIsKept(t *testing.T) {
+	var p presence
+	r := readAt(t, credential.NewID(credential.Session))
+	p.touch(r, start.Add(time.Minute))
+	p.wrote(p.all())
+	r.raise(start.Add(2 * time.Minute).UnixNano()) // after it was found to be written
+	if p.drop(r) || !r.pending.Load() || p.pending.find(r.id) != r {
+		t.Error("it is forgotten")
+	}
+}

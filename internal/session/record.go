@@ -33,9 +33,39 @@ type record struct {
 	issued   second // the store's clock at the read
 	authTime second
 	user     credential.Number
-	created  int64  // of the session, in ms
-	joined   int64  // when the user's account was made, in ms
-	names    string // the user's email and name, one line each
+	created  int64 // of the session, in ms
+	joined   int64 // when the user's account was made, in ms
+	names
+}
+
+// names are a user's email and name, one line each. Most fit into the record: so it
+// is one thing to keep for the garbage collector, not two.
+type names struct {
+	length uint8
+	short  [47]byte
+	long   *string // what does not fit; else nil
+}
+
+func namesOf(email, name string) (n names) {
+	text := email + "\n" + name
+	if len(text) > len(n.short) {
+		n.long = &text
+		return n
+	}
+	n.length = uint8(copy(n.short[:], text))
+	return n
+}
+
+// both returns the email and the name.
+func (n *names) both() (email, name string) {
+	text := ""
+	if n.long != nil {
+		text = *n.long
+	} else {
+		text = string(n.short[:n.length])
+	}
+	email, name, _ = strings.Cut(text, "\n")
+	return email, name
 }
 
 // A sighting says when a session was seen, in ns: by this node, and as far as the
@@ -82,7 +112,7 @@ func newRecord(st *Standing) (*record, error) {
 			idle: s.Idle, amr: strings.Join(s.AMR, "\n"), acr: s.ACR,
 			roles: strings.Join(u.Roles, "\n"), verified: u.EmailVerified,
 		}),
-		names: u.Email + "\n" + u.Name,
+		names: namesOf(u.Email, u.Name),
 	}
 	r.seen.Store(s.LastSeenAt.UnixNano())
 	r.stored.Store(s.LastSeenAt.UnixNano())

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -17,8 +18,11 @@ func TestARecordTellsWhatWasRead(t *testing.T) {
 		"little": func(st *Standing) {
 			st.User.Name, st.User.Roles, st.User.EmailVerified, st.Session.AMR = "", nil, false, nil
 		},
-		"a name of lines":  func(st *Standing) { st.User.Name = "Ada\nLovelace" },
-		"about to be over": func(st *Standing) { st.Session.ExpiresAt = start.Add(time.Second) },
+		"a long name":       func(st *Standing) { st.User.Name = strings.Repeat("Ada", 20) },
+		"a name that fits":  func(st *Standing) { st.User.Name = strings.Repeat("x", 47-len(st.User.Email)-1) },
+		"one that does not": func(st *Standing) { st.User.Name = strings.Repeat("x", 47-len(st.User.Email)) },
+		"a name of lines":   func(st *Standing) { st.User.Name = "Ada\nLovelace" },
+		"about to be over":  func(st *Standing) { st.Session.ExpiresAt = start.Add(time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := Standing{
@@ -37,7 +41,11 @@ func TestARecordTellsWhatWasRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h := Holder{record: r, Seen: start.Add(time.Minute)}
+			h := Holder{record: r, Seen: start.Add(-time.Minute)} // another node has seen it later
+			if diff := cmp.Diff(st.Summary(h.Seen), h.Session()); diff != "" {
+				t.Errorf("the session seen before (-read +remembered):\n%s", diff)
+			}
+			h.Seen = start.Add(time.Minute)
 			if diff := cmp.Diff(PersonOf(&st.User), h.Person()); diff != "" {
 				t.Errorf("the person (-read +remembered):\n%s", diff)
 			}
