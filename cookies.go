@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coatcheck/coatcheck/internal/cookie"
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
 
@@ -45,7 +46,7 @@ func (n *cookieNames) find(lines []string) (token, session found) {
 	for _, line := range lines {
 		for line != "" {
 			var name, value string
-			name, value, line = cutCookie(line)
+			name, value, line = cookie.Cut(line)
 			if slices.Contains(n.session, name) {
 				session.add(value)
 			} else if slices.Contains(n.token, name) {
@@ -54,33 +55,6 @@ func (n *cookieNames) find(lines []string) (token, session found) {
 		}
 	}
 	return token, session
-}
-
-// cutCookie cuts the first cookie off a line. Names are compared as raw bytes, and
-// only the space and tab between cookies are trimmed, so that nothing which a browser
-// took for another name can pass for ours. Text without an equals sign is the value
-// of a cookie that has no name, which any host of the domain can set.
-func cutCookie(line string) (name, value, rest string) {
-	pair, rest, _ := strings.Cut(line, ";")
-	name, value, named := strings.Cut(trimmed(pair), "=")
-	if !named {
-		return "", name, rest
-	}
-	return name, value, rest
-}
-
-// trimmed returns text without the spaces and tabs around it.
-func trimmed(text string) string {
-	if text != "" && text[0] > ' ' && text[len(text)-1] > ' ' {
-		return text
-	}
-	for text != "" && (text[0] == ' ' || text[0] == '\t') {
-		text = text[1:]
-	}
-	for text != "" && (text[len(text)-1] == ' ' || text[len(text)-1] == '\t') {
-		text = text[:len(text)-1]
-	}
-	return text
 }
 
 // The lengths that a session cookie can have.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coatcheck/coatcheck/internal/cookie"
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
 
@@ -312,7 +313,7 @@ func allCookies(t *testing.T, lines []string, name string) []string {
 	for _, line := range lines {
 		for line != "" {
 			var own, value string
-			if own, value, line = cutCookie(line); own == name {
+			if own, value, line = cookie.Cut(line); own == name {
 				all = append(all, value)
 			}
 		}

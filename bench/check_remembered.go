@@ -66,6 +66,67 @@ func (s *rememberedStore) OfSession(_ context.Context, id string) (session.Stand
 // Touch writes nothing.
 func (s *rememberedStore) Touch(context.Context, []session.Seen) error { return nil }
 
+// The regulars are n sessions that a manager remembers, and their cookies in the order of
+// use, one behind the other, as requests bring them.
+type regulars struct {
+	manager *session.Manager
+	n       int
+	cookies string
+	length  int     // of one cookie
+	each    float64 // bytes of one remembered session
+	bare    *floor  // made when it is asked for, so that its memory is not counted
+}
+
+// newRegulars has n sessions checked until all are remembered.
+func newRegulars(ctx context.Context, a *app.App, n int) (*regulars, error) {
+	now := app.SteadyClock()
+	store := &rememberedStore{begun: now()}
+	m, err := session.New(session.Config{Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Access: 24 * time.Hour, Cached: n + n/4},
+		session.Stores{Sessions: store, Upkeep: store}, a.Ring, a.Log, make([]byte, 32), now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	cookies := make([]string, n)
+	for i := range cookies {
+		cookies[i], _ = cookieOf(i)
+	}
+	shuffle(cookies)
+	c := &regulars{manager: m, n: n, cookies: strings.Join(cookies, ""), length: len(cookies[0])}
+	cookies = nil
+	before := liveHeap()
+	for range 2 { // the second time, all are remembered
+		for i := range n {
+			if err := c.check(ctx, i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	c.each = (liveHeap() - before) / float64(n)
+	return c, nil
+}
+
+func (c *regulars) cookie(i int) string { return c.cookies[i*c.length : (i+1)*c.length] }
+
+func (c *regulars) check(ctx context.Context, i int) error {
+	_, err := c.manager.CheckCookie(ctx, c.cookie(i))
+	return err
+}
+
+// floor returns the look-up that a session check cannot do without.
+func (c *regulars) floor() func(context.Context, int) error {
+	if c.bare == nil {
+		c.bare, _ = newFloor(c.n)
+	}
+	return c.lookUp
+}
+
+func (c *regulars) lookUp(_ context.Context, i int) error {
+	if c.bare.known(c.cookie(i)) == nil {
+		return errors.New("the floor does not know a session")
+	}
+	return nil
+}
+
 // serveRemembered is the role of a process with n sessions that are remembered and
 // none in a database: args are a folder of its own and n. It answers the lines
 // "check" by the nanoseconds and the allocations of one check, "floor" by those of a
@@ -81,66 +142,32 @@ func serveRemembered(ctx context.Context, args []string) error {
 	}
 	defer func() { _ = a.Close() }() // nothing is written
 	go a.Log.Follow(ctx)
-	now := app.SteadyClock()
-	store := &rememberedStore{begun: now()}
-	m, err := session.New(session.Config{Idle: 7 * 24 * time.Hour, Absolute: 30 * 24 * time.Hour, Access: 24 * time.Hour, Cached: n + n/4},
-		session.Stores{Sessions: store, Upkeep: store}, a.Ring, a.Log, make([]byte, 32), now, slog.New(slog.DiscardHandler))
+	c, err := newRegulars(ctx, a, n)
 	if err != nil {
 		return err
 	}
-	cookies := make([]string, n)
-	for i := range cookies {
-		cookies[i], _ = cookieOf(i)
-	}
-	shuffle(cookies)
-	sequence := strings.Join(cookies, "") // in the order of use, as requests bring them
-	length := len(cookies[0])
-	cookies = nil
-	check := func(i int) error {
-		_, err := m.CheckCookie(ctx, sequence[i*length:(i+1)*length])
-		return err
-	}
-	before := liveHeap()
-	for range 2 { // the second time, all are remembered
-		for i := range n {
-			if err := check(i); err != nil {
-				return err
-			}
-		}
-	}
-	each := (liveHeap() - before) / float64(n)
 	fmt.Fprintln(os.Stdout, "ready")
 	at := 0
-	var bare *floor // made when it is asked for, so that its memory is not counted
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if lines.Text() == "memory" {
-			fmt.Fprintln(os.Stdout, each)
+		call := c.check
+		switch lines.Text() {
+		case "memory":
+			fmt.Fprintln(os.Stdout, c.each)
 			continue
-		}
-		call := check
-		if lines.Text() == "floor" {
-			if bare == nil {
-				bare, _ = newFloor(n)
-			}
-			call = func(i int) error {
-				if bare.known(sequence[i*length:(i+1)*length]) == nil {
-					return errors.New("the floor does not know a session")
-				}
-				return nil
-			}
+		case "floor":
+			call = c.floor()
 		}
 		nanos, allocs, err := costOf(func() error {
 			if at++; at == n {
 				at = 0
 			}
-			return call(at)
+			return call(ctx, at)
 		})
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(os.Stdout, nanos, allocs)
 	}
-	runtime.KeepAlive(m)
 	return nil
 }
 

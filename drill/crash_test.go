@@ -258,10 +258,7 @@ func (s *scene) rehearse(t *testing.T, a act) map[string]int {
 		t.Fatalf("it writes nothing: %v", counts)
 	}
 	a.after(t, r, first)
-	s.inspect(t, r)
-	s.Kill(t)
-	r.verify(t)
-	checkWhole(t, s.Dir)
+	s.conclude(t, r)
 	return counts
 }
 
@@ -291,10 +288,7 @@ func (s *scene) crashAt(t *testing.T, a act, call string, k int) {
 		s.Restart(t)
 		r.settle()
 		a.after(t, r, first)
-		s.inspect(t, r)
-		s.Kill(t)
-		r.verify(t)
-		checkWhole(t, s.Dir)
+		s.conclude(t, r)
 	})
 }
 
@@ -317,10 +311,7 @@ func TestKilledWhileItRecovers(t *testing.T) {
 				s.killedOrReady(t)
 				s.options.Wrap = nil
 				s.Restart(t)
-				s.inspect(t, r)
-				s.Kill(t)
-				r.verify(t)
-				checkWhole(t, s.Dir)
+				s.conclude(t, r)
 			})
 		}
 	}

@@ -54,14 +54,7 @@ func TestOneWriteFails(t *testing.T) {
 				}
 				tr.stop()
 				a.after(t, r, second)
-				s.inspect(t, r)
-				s.Kill(t)
-				s.Restart(t)
-				r.settle()
-				s.inspect(t, r)
-				s.Kill(t)
-				r.verify(t)
-				checkWhole(t, s.Dir)
+				s.surviveAKill(t, r)
 			})
 		}
 	}
@@ -93,14 +86,7 @@ func TestFsyncFailsForEver(t *testing.T) {
 	}
 	tr.stop()
 	until(t, 10*time.Second, "D-02 the node is ready again", s.Ready)
-	s.inspect(t, r)
-	s.Kill(t)
-	s.Restart(t)
-	r.settle()
-	s.inspect(t, r)
-	s.Kill(t)
-	r.verify(t)
-	checkWhole(t, s.Dir)
+	s.surviveAKill(t, r)
 }
 
 // D-03: the disk is full while people sign in, renew and sign out. Writes are refused

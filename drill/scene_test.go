@@ -148,6 +148,26 @@ func (s *scene) inspect(t testing.TB, r *round) {
 	r.followed(t, s)
 }
 
+// conclude holds the node to all that was recorded: what clients are told, what the
+// recorder makes of it, and, with the node killed, what lies on the disk.
+func (s *scene) conclude(t testing.TB, r *round) {
+	t.Helper()
+	s.inspect(t, r)
+	s.Kill(t)
+	r.verify(t)
+	checkWhole(t, s.Dir)
+}
+
+// surviveAKill concludes after the node was looked at, killed, and started once more.
+func (s *scene) surviveAKill(t testing.TB, r *round) {
+	t.Helper()
+	s.inspect(t, r)
+	s.Kill(t)
+	s.Restart(t)
+	r.settle()
+	s.conclude(t, r)
+}
+
 // followed reads the revocation stream from its beginning, and holds what is said
 // there to what the sessions' holders are told: both are one step. I-1, I-5
 func (r *round) followed(t testing.TB, s *scene) {

@@ -59,6 +59,7 @@ type Refusal struct {
 	Detail string
 }
 
+// Error names the status, and the code and sentence where the answer has them.
 func (r *Refusal) Error() string {
 	if r.Code == "" {
 		return "the server answers " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/cookie"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -53,11 +54,9 @@ func (n cookieNames) any(r *http.Request) bool {
 // value of the first.
 func named(r *http.Request, name string) (value string, times int) {
 	for _, line := range r.Header["Cookie"] {
-		for more := true; more; {
-			var part string
-			part, line, more = strings.Cut(line, ";")
-			key, found, is := strings.Cut(strings.Trim(part, " \t"), "=")
-			if !is || key != name {
+		for line != "" {
+			var key, found string
+			if key, found, line = cookie.Cut(line); key != name {
 				continue
 			}
 			if times++; times == 1 {
