@@ -20,7 +20,7 @@ const module = "github.com/coatcheck/coatcheck"
 // its own, and none of its own line. "internal/x" is written "x", and the root
 // package ".". What ends in "/" is every folder below.
 var layers = [][]string{
-	{"credential", "cookie", "jwt", "feed", "fault"},
+	{"credential", "cookie", "jwt", "feed", "fault", "hashing"},
 	{".", "revocation", "audit", "throttle", "mail", "outbound", "load"},
 	{"keyring"},
 	{"account"},

@@ -86,21 +86,27 @@ func freeAddress() (string, error) {
 	return "", errors.New("no port is free")
 }
 
-// memory is what a process has in memory now and had at most, in bytes. With
-// forgetPeak between, "at most" counts from there.
+// memory is what a process and those that it has started have in memory now and had at
+// most, in bytes. With forgetPeak between, "at most" counts from there. What processes
+// share counts for each.
 func memory(pid int) (now, most float64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range bytes.Lines(text) {
-		name, value, _ := strings.Cut(string(line), ":")
-		kilobytes, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64) // 0 on lines of another form
-		switch name {
-		case "VmRSS":
-			now = kilobytes * 1024
-		case "VmHWM":
-			most = kilobytes * 1024
+	for _, one := range family(pid) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", one))
+		if err != nil && one != pid {
+			continue // it has ended
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		for line := range bytes.Lines(text) {
+			name, value, _ := strings.Cut(string(line), ":")
+			kilobytes, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64) // 0 on lines of another form
+			switch name {
+			case "VmRSS":
+				now += kilobytes * 1024
+			case "VmHWM":
+				most += kilobytes * 1024
+			}
 		}
 	}
 	if now == 0 {
@@ -109,7 +115,28 @@ func memory(pid int) (now, most float64, err error) {
 	return now, most, nil
 }
 
-// forgetPeak lets the most memory that a process had count from now.
+// family is a process and those that it has started.
+func family(pid int) []int {
+	all := []int{pid}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is a good one
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // the thread may have ended
+		for _, number := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(number); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
+}
+
+// forgetPeak lets the most memory that a process and those that it has started had
+// count from now.
 func forgetPeak(pid int) error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+	for _, one := range family(pid) {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", one), []byte("5"), 0); err != nil && one == pid {
+			return err
+		}
+	}
+	return nil
 }

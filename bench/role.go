@@ -23,7 +23,8 @@ var roles = map[string]func(ctx context.Context, args []string) error{
 	"refreshers":  refreshOverHTTP,
 	"hashes":      hashAlone,
 	"sign-ins":    signInAgainAndAgain,
-	"checks":      checkOpenLoop,
+	"asks":        askOpenLoop,
+	"flood":       flood,
 	"subscribers": serveSubscribers,
 }
 

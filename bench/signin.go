@@ -23,8 +23,12 @@ import (
 // hashSlots is one for the one core that the server has.
 const hashSlots = 1
 
-// checksPerSecond is a moderate load of session checks: a few hundredths of a core.
-const checksPerSecond = 400
+// asksPerSecond is a moderate load of session checks, or of pages: a few hundredths of
+// a core.
+const asksPerSecond = 400
+
+// floodAddresses is from how many addresses a flood of sign-ins comes, one caller each.
+const floodAddresses = 200
 
 // signInMemory is what the bar leaves the server beside its hashes, in MiB.
 const signInMemory = 64
@@ -36,7 +40,9 @@ func runSignIn(ctx context.Context, r *rig) ([]figure, error) {
 	if r.Quick {
 		slice = 1500 * time.Millisecond
 	}
-	s, err := r.serve(ctx, serving{Core: serverCore, Settings: map[string]string{"hash.slots": strconv.Itoa(hashSlots)}})
+	s, err := r.serve(ctx, serving{Core: serverCore, Settings: map[string]string{
+		"hash.slots": strconv.Itoa(hashSlots), "proxies": "127.0.0.0/8",
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -57,39 +63,68 @@ func runSignIn(ctx context.Context, r *rig) ([]figure, error) {
 		{Name: "sign-in, every hashing slot busy", Unit: "/s", Ours: m.signIns, Against: "the hash alone on the same core", Reference: m.hashes, Bar: bar{Ratio: true, AtLeast: true, Limit: 0.9}},
 		{Name: "memory of the server during sign-ins, at most", Unit: "MiB", Ours: m.memory, Bar: bar{Limit: mib}},
 		{Name: "session check during sign-ins, p99", Unit: "µs", Ours: m.busy, Against: "p99 without sign-ins", Reference: m.idle, Bar: bar{Ratio: true, Limit: 2}},
+		{Name: "session check during a flood of sign-ins from 200 addresses, p99", Unit: "µs", Ours: m.flooded, Against: "p99 without sign-ins", Reference: m.idle, Bar: bar{Ratio: true, Limit: 2}},
+		{Name: "sign-in page during that flood, p99", Unit: "µs", Ours: m.floodedPage, Against: "p99 without sign-ins", Reference: m.idlePage, Bar: bar{Ratio: true, Limit: 2}},
 	}, nil
 }
 
-type signInMeasures struct{ hashes, signIns, memory, idle, busy []float64 }
+type signInMeasures struct {
+	hashes, signIns, memory []float64
+	idle, busy, flooded     []float64 // session checks
+	idlePage, floodedPage   []float64
+}
+
+// What is asked for again and again while others sign in.
+const (
+	checkPath = "/v1/session"
+	pagePath  = "/sign-in"
+)
 
 func (m *signInMeasures) round(ctx context.Context, s *server, cookie string, slice time.Duration) error {
-	hashes, err := roleSays(ctx, serverCore, "hashes", slice.String())
-	if err != nil {
-		return err
+	quiet := func(path string) (float64, error) {
+		return roleSays(ctx, loadCore, "asks", s.URL+path, cookieFor(path, cookie), slice.String())
 	}
-	idle, err := roleSays(ctx, loadCore, "checks", s.URL, cookie, slice.String())
-	if err != nil {
-		return err
+	// beside measures what is asked for while the role is at work, which goes on for longer.
+	beside := func(role, path string) (latency float64, err error) {
+		var failed error
+		var both sync.WaitGroup
+		both.Go(func() { _, failed = roleSays(ctx, loadCore, role, s.URL, (slice + 500*time.Millisecond).String()) })
+		both.Go(func() { latency, err = quiet(path) })
+		both.Wait()
+		return latency, errors.Join(err, failed)
 	}
 	if err := forgetPeak(s.PID()); err != nil {
 		return err
 	}
-	alone, err := roleSays(ctx, loadCore, "sign-ins", s.URL, slice.String())
-	if err != nil {
-		return err
+	for _, one := range []struct {
+		into    *[]float64
+		measure func() (float64, error)
+	}{
+		{&m.hashes, func() (float64, error) { return roleSays(ctx, serverCore, "hashes", slice.String()) }},
+		{&m.idle, func() (float64, error) { return quiet(checkPath) }},
+		{&m.idlePage, func() (float64, error) { return quiet(pagePath) }},
+		{&m.signIns, func() (float64, error) { return roleSays(ctx, loadCore, "sign-ins", s.URL, slice.String()) }},
+		{&m.busy, func() (float64, error) { return beside("sign-ins", checkPath) }},
+		{&m.flooded, func() (float64, error) { return beside("flood", checkPath) }},
+		{&m.floodedPage, func() (float64, error) { return beside("flood", pagePath) }},
+	} {
+		figure, err := one.measure()
+		if err != nil {
+			return err
+		}
+		*one.into = append(*one.into, figure)
 	}
-	var busy float64
-	var beside, failed error
-	var both sync.WaitGroup
-	both.Go(func() {
-		_, beside = roleSays(ctx, loadCore, "sign-ins", s.URL, (slice + 500*time.Millisecond).String())
-	})
-	both.Go(func() { busy, failed = roleSays(ctx, loadCore, "checks", s.URL, cookie, slice.String()) })
-	both.Wait()
 	_, most, err := memory(s.PID())
-	m.hashes, m.signIns = append(m.hashes, hashes), append(m.signIns, alone)
-	m.idle, m.busy, m.memory = append(m.idle, idle), append(m.busy, busy), append(m.memory, most/(1<<20))
-	return errors.Join(beside, failed, err)
+	m.memory = append(m.memory, most/(1<<20))
+	return err
+}
+
+// cookieFor is the cookie that a path is asked for with: pages greet strangers.
+func cookieFor(path, cookie string) string {
+	if path == pagePath {
+		return ""
+	}
+	return cookie
 }
 
 // roleSays runs a role that prints one number, and returns it.
@@ -182,24 +217,86 @@ func signInAgainAndAgain(ctx context.Context, args []string) error {
 	return errors.Join(errs...)
 }
 
-// checkOpenLoop sends session checks at a steady rate, whether or not those before are
-// answered, and prints the 99th percentile of their latencies in microseconds.
-func checkOpenLoop(ctx context.Context, args []string) error {
+// flood signs in from many addresses at once, again and again: who is told to come
+// back later does. It prints sign-ins a second.
+func flood(ctx context.Context, args []string) error {
+	slice, err := sliceOf(args, 2)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: floodAddresses}}
+	ctx, over := context.WithTimeout(ctx, slice)
+	defer over()
+	var n atomic.Int64
+	var all sync.WaitGroup
+	errs := make([]error, floodAddresses)
+	for i := range errs {
+		all.Go(func() {
+			for errs[i] == nil && ctx.Err() == nil {
+				var signedIn bool
+				if signedIn, errs[i] = signInFrom(ctx, client, args[0], fmt.Sprintf("198.51.100.%d", i)); signedIn {
+					n.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	fmt.Fprintln(os.Stdout, float64(n.Load())/slice.Seconds())
+	return errors.Join(errs...)
+}
+
+// signInFrom signs in from an address, or waits for as long as the server asks to.
+func signInFrom(ctx context.Context, client *http.Client, url, address string) (bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/sign-in", strings.NewReader(signInBody))
+	if err != nil {
+		return false, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Forwarded-For", address)
+	answer, err := client.Do(request)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = nil // the flood is over
+		}
+		return false, err
+	}
+	_ = answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusOK:
+		return true, nil
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		after, err := time.ParseDuration(answer.Header.Get("Retry-After") + "s")
+		if err != nil {
+			return false, err
+		}
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+		}
+		return false, nil
+	default:
+		return false, fmt.Errorf("a sign-in answers %s", answer.Status)
+	}
+}
+
+// askOpenLoop asks at a steady rate, whether or not what was asked before is answered,
+// and prints the 99th percentile of the latencies in microseconds.
+func askOpenLoop(ctx context.Context, args []string) error {
 	slice, err := sliceOf(args, 3)
 	if err != nil {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	took := make([]float64, int(slice.Seconds()*checksPerSecond))
+	took := make([]float64, int(slice.Seconds()*asksPerSecond))
 	errs := make([]error, len(took))
 	var all sync.WaitGroup
-	tick := time.NewTicker(time.Second / checksPerSecond)
+	tick := time.NewTicker(time.Second / asksPerSecond)
 	defer tick.Stop()
 	for i := range took {
 		<-tick.C
 		all.Go(func() {
 			sent := time.Now()
-			errs[i] = checkOnce(ctx, client, args[0], args[1])
+			errs[i] = askOnce(ctx, client, args[0], args[1])
 			took[i] = float64(time.Since(sent).Microseconds())
 		})
 	}
@@ -212,19 +309,21 @@ func checkOpenLoop(ctx context.Context, args []string) error {
 	return nil
 }
 
-func checkOnce(ctx context.Context, client *http.Client, url, cookie string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/session", nil)
+func askOnce(ctx context.Context, client *http.Client, url, cookie string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	request.Header.Set("Cookie", "coatcheck_dev="+cookie)
+	if cookie != "" {
+		request.Header.Set("Cookie", "coatcheck_dev="+cookie)
+	}
 	answer, err := client.Do(request)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, answer.Body)
 	if answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("a session check answers %s", answer.Status)
+		err = fmt.Errorf("%s answers %s", url, answer.Status)
 	}
 	return errors.Join(err, answer.Body.Close())
 }

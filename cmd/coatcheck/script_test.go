@@ -15,11 +15,12 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/app"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"coatcheck": main})
+	testscript.Main(m, map[string]func(){"coatcheck": main, hashing.Name: hashing.Work})
 }
 
 // Each script is a folder of its own and a session at the command line.

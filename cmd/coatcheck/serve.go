@@ -15,6 +15,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/app"
 	"github.com/coatcheck/coatcheck/internal/config"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 )
 
 func (c *console) serve() *cobra.Command {
@@ -41,7 +42,10 @@ http://localhost:8080. On first start it prints a link that makes the first admi
 const drainBehindProxy = 2 * time.Second
 
 func (c *console) serveWith(ctx context.Context, loaded *config.Loaded) error {
-	options := app.Options{Config: loaded.Config, Logger: newLogger(loaded.Log, c.err)}
+	logger := newLogger(loaded.Log, c.err)
+	hashes := hashing.NewProcess(logger)
+	defer hashes.Close()
+	options := app.Options{Config: loaded.Config, Logger: logger, Sum: hashes.Sum}
 	if !loaded.Loopback() {
 		options.Drain = drainBehindProxy
 	}

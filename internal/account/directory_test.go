@@ -14,6 +14,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/store/sqlstore"
 	"github.com/coatcheck/coatcheck/internal/throttle"
@@ -54,7 +55,7 @@ func newPlace(t *testing.T, c account.Config) *place {
 func (p *place) directory(c account.Config, hash account.HashParameters) *account.Directory {
 	c.Passwords.MinLength = 8
 	stores := account.Stores{Users: p.db, Setup: p.db, APIKeys: p.db, Audit: p.db}
-	return account.New(c, stores, account.NewHasher(hash, 2, 100), p.log, func() time.Time { return p.now }, slog.New(slog.DiscardHandler))
+	return account.New(c, stores, account.NewHasher(hash, 2, 100, hashing.Here), p.log, func() time.Time { return p.now }, slog.New(slog.DiscardHandler))
 }
 
 func (p *place) must(err error) {

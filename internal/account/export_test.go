@@ -1,4 +1,12 @@
 package account
 
-// CountHashes calls made for every hash that the directory makes.
-func (d *Directory) CountHashes(made func(HashParameters)) { d.hasher.made = made }
+import "github.com/coatcheck/coatcheck/internal/hashing"
+
+// CountHashes calls made for each hash of the directory.
+func (d *Directory) CountHashes(made func(HashParameters)) {
+	sum := d.hasher.sum
+	d.hasher.sum = func(j hashing.Job) ([]byte, error) {
+		made(HashParameters{MemoryKiB: j.MemoryKiB, Time: j.Time, Threads: j.Threads})
+		return sum(j)
+	}
+}

@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/crypto/argon2"
-
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 )
 
 // HashParameters are the costs of one Argon2id hash (RFC 9106).
@@ -42,17 +41,17 @@ type Hasher struct {
 	slots   chan struct{}
 	queue   int64
 	waiting atomic.Int64
-	made    func(HashParameters) // called for each hash made; nil outside of tests
+	sum     hashing.Sum
 }
 
-// NewHasher returns a Hasher for hashes with parameters p, of which slots (at
-// least 1) are made at a time, while at most queue callers wait. Parameters
-// outside of their range count as [DefaultHashParameters].
-func NewHasher(p HashParameters, slots, queue int) *Hasher {
+// NewHasher returns a Hasher for hashes with parameters p, of which sum makes slots (at
+// least 1) at a time, while at most queue callers wait. Parameters outside of their
+// range count as [DefaultHashParameters].
+func NewHasher(p HashParameters, slots, queue int, sum hashing.Sum) *Hasher {
 	if !p.acceptable() {
 		p = DefaultHashParameters
 	}
-	return &Hasher{current: p, slots: make(chan struct{}, max(1, slots)), queue: int64(max(0, queue))}
+	return &Hasher{current: p, slots: make(chan struct{}, max(1, slots)), queue: int64(max(0, queue)), sum: sum}
 }
 
 // Hash returns the hash of a password as a PHC string, with a fresh salt. The
@@ -67,7 +66,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer release()
-	return h.fresh(password), nil
+	return h.fresh(password)
 }
 
 // Check reports whether password is the one that stored was made of. stored may
@@ -82,7 +81,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 //
 // It fails with [ErrBusy] in a [fault.Retry]; with the context's error if that
 // ends while waiting, upon which the caller's place in the queue is free again;
-// and with a plain error if stored is not usable. A hash that has begun runs to
+// with [fault.ErrUnavailable] if hashes cannot be made; and with a plain error if
+// stored is not usable. A hash that has begun runs to
 // its end and holds its slot until then, whatever becomes of the caller.
 func (h *Hasher) Check(ctx context.Context, stored, password string) (ok bool, upgraded string, err error) {
 	release, err := h.acquire(ctx)
@@ -95,23 +95,26 @@ func (h *Hasher) Check(ctx context.Context, stored, password string) (ok bool, u
 		password = ""
 	}
 	if stored == "" {
-		h.fresh(password)
-		return false, "", nil
+		_, err = h.fresh(password)
+		return false, "", err
 	}
 	old, err := parsePHC(stored)
 	if err != nil {
-		h.fresh(password)
-		return false, "", fmt.Errorf("check password: %w", err)
+		_, failed := h.fresh(password)
+		return false, "", fmt.Errorf("check password: %w", errors.Join(err, failed))
 	}
-	sum := h.derive(password, old.salt, old.parameters, len(old.sum))
+	sum, err := h.derive(password, old.salt, old.parameters, len(old.sum))
+	if err != nil {
+		return false, "", err
+	}
 	ok = subtle.ConstantTimeCompare(sum, old.sum) == 1 && possible
 	if old.parameters == h.current && len(old.salt) == saltLength && len(old.sum) == sumLength {
 		return ok, "", nil
 	}
-	if upgraded = h.fresh(password); !ok {
+	if upgraded, err = h.fresh(password); !ok || err != nil {
 		upgraded = ""
 	}
-	return ok, upgraded, nil
+	return ok && err == nil, upgraded, err
 }
 
 // Slots returns how many slots are busy, how many callers wait for one, and how
@@ -150,21 +153,24 @@ const (
 )
 
 // fresh returns a new hash with the current parameters.
-func (h *Hasher) fresh(password string) string {
+func (h *Hasher) fresh(password string) (string, error) {
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt) // never fails: crypto/rand.Read ends the program instead
-	return phc{h.current, salt, h.derive(password, salt, h.current, sumLength)}.String()
+	sum, err := h.derive(password, salt, h.current, sumLength)
+	if err != nil {
+		return "", err
+	}
+	return phc{h.current, salt, sum}.String(), nil
 }
 
-func (h *Hasher) derive(password string, salt []byte, p HashParameters, length int) []byte {
-	if h.made != nil {
-		h.made(p)
+func (h *Hasher) derive(password string, salt []byte, p HashParameters, length int) ([]byte, error) {
+	sum, err := h.sum(hashing.Job{
+		Password: []byte(password), Salt: salt, MemoryKiB: p.MemoryKiB, Time: p.Time, Threads: p.Threads, Length: uint32(length),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hash a password: %w: %w", fault.ErrUnavailable, err)
 	}
-	hashing.enter(cap(h.slots) * int(p.Threads))
-	defer hashing.leave()
-	sum := argon2.IDKey([]byte(password), salt, p.Time, p.MemoryKiB, p.Threads, uint32(length))
-	h.collect(p)
-	return sum
+	return sum, nil
 }
 
 // hashable reports whether a password may be one at all. The bound keeps work in

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 )
 
 // cheap are the lowest costs, for tests that are not about costs.
@@ -19,22 +20,21 @@ var cheap = HashParameters{MemoryKiB: 8, Time: 1, Threads: 1}
 // counted returns a Hasher with these costs and the costs of all hashes that it
 // has made.
 func counted(p HashParameters) (*Hasher, *[]HashParameters) {
-	h := NewHasher(p, 4, 4)
 	var (
 		mu   sync.Mutex
 		made []HashParameters
 	)
-	h.made = func(p HashParameters) {
+	return NewHasher(p, 4, 4, func(j hashing.Job) ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		made = append(made, p)
-	}
-	return h, &made
+		made = append(made, HashParameters{MemoryKiB: j.MemoryKiB, Time: j.Time, Threads: j.Threads})
+		return hashing.Here(j)
+	}), &made
 }
 
 func hashed(t *testing.T, p HashParameters, password string) string {
 	t.Helper()
-	stored, err := NewHasher(p, 1, 0).Hash(t.Context(), password)
+	stored, err := NewHasher(p, 1, 0, hashing.Here).Hash(t.Context(), password)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestHash(t *testing.T) {
 	if again := hashed(t, DefaultHashParameters, "correct horse"); again == stored {
 		t.Error("two hashes of one password are the same: no fresh salt")
 	}
-	h := NewHasher(DefaultHashParameters, 1, 0)
+	h := NewHasher(DefaultHashParameters, 1, 0, hashing.Here)
 	for password, want := range map[string]bool{"correct horse": true, "wrong horse": false} {
 		if ok, upgraded, err := h.Check(t.Context(), stored, password); ok != want || upgraded != "" || err != nil {
 			t.Errorf("%q: %v %q %v, want %v and no upgrade", password, ok, upgraded, err, want)
@@ -65,7 +65,7 @@ func TestHash(t *testing.T) {
 // The reference implementation's own test (argon2 20190702, src/test.c).
 func TestHashOfTheReferenceImplementation(t *testing.T) {
 	const stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-	h := NewHasher(cheap, 1, 0)
+	h := NewHasher(cheap, 1, 0, hashing.Here)
 	if ok, _, err := h.Check(t.Context(), stored, "password"); !ok || err != nil {
 		t.Errorf("the reference's hash: %v, %v", ok, err)
 	}
@@ -76,7 +76,7 @@ func TestHashOfTheReferenceImplementation(t *testing.T) {
 
 func TestExactBytes(t *testing.T) { // ASVS-6.2.8, ASVS-6.2.9, V-94
 	password := strings.Repeat("correct horse battery staple ", 5)[:140] + " end"
-	h := NewHasher(cheap, 1, 0)
+	h := NewHasher(cheap, 1, 0, hashing.Here)
 	stored := hashed(t, cheap, password)
 	change := func(at int) string { return password[:at] + "#" + password[at+1:] }
 	for name, typed := range map[string]string{
@@ -134,8 +134,11 @@ func TestExactlyOneCurrentHash(t *testing.T) { // V-80
 }
 
 func TestNothingMatchesAnEmptyPassword(t *testing.T) {
-	h := NewHasher(cheap, 1, 0)
-	stored := h.fresh("")
+	h := NewHasher(cheap, 1, 0, hashing.Here)
+	stored, err := h.fresh("")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, password := range []string{"", strings.Repeat("x", 513)} {
 		if ok, upgraded, err := h.Check(t.Context(), stored, password); ok || upgraded != "" || err != nil {
 			t.Errorf("%d bytes against a hash of nothing: %v, %q, %v", len(password), ok, upgraded, err)
@@ -143,9 +146,25 @@ func TestNothingMatchesAnEmptyPassword(t *testing.T) {
 	}
 }
 
+// Where hashes cannot be made nobody is let in, and nobody is told that they are wrong.
+func TestNoHashes(t *testing.T) {
+	h := NewHasher(cheap, 1, 0, func(hashing.Job) ([]byte, error) { return nil, errors.New("no process") })
+	if stored, err := h.Hash(t.Context(), "right"); stored != "" || fault.Of(err) != fault.ErrUnavailable {
+		t.Errorf("hashed as %q, %v", stored, err)
+	}
+	for _, stored := range []string{"", hashed(t, cheap, "right"), hashed(t, HashParameters{16, 1, 1}, "right"), "no hash"} {
+		if ok, upgraded, err := h.Check(t.Context(), stored, "right"); ok || upgraded != "" || err == nil {
+			t.Errorf("against %q: %v, %q, %v", stored, ok, upgraded, err)
+		}
+	}
+	if busy, _, _ := h.Slots(); busy != 0 {
+		t.Errorf("%d slots are still held", busy)
+	}
+}
+
 func TestUpgradedHash(t *testing.T) {
 	current := HashParameters{16, 1, 1}
-	h := NewHasher(current, 1, 0)
+	h := NewHasher(current, 1, 0, hashing.Here)
 	_, upgraded, err := h.Check(t.Context(), hashed(t, cheap, "right"), "right")
 	if err != nil {
 		t.Fatal(err)
@@ -228,10 +247,12 @@ func FuzzParsePHC(f *testing.F) {
 // blocked returns a Hasher of which every hash waits for a value on next, after
 // it has sent one on begun.
 func blocked(slots, queue int) (h *Hasher, begun, next chan struct{}) {
-	h = NewHasher(cheap, slots, queue)
 	begun, next = make(chan struct{}, 1000), make(chan struct{})
-	h.made = func(HashParameters) { begun <- struct{}{}; <-next }
-	return h, begun, next
+	return NewHasher(cheap, slots, queue, func(j hashing.Job) ([]byte, error) {
+		begun <- struct{}{}
+		<-next
+		return hashing.Here(j)
+	}), begun, next
 }
 
 // until waits for a goroutine to have got as far as held says.
@@ -327,7 +348,7 @@ func TestAbandonedCallers(t *testing.T) { // V-93
 }
 
 func BenchmarkHash(b *testing.B) {
-	h := NewHasher(DefaultHashParameters, 1, 0)
+	h := NewHasher(DefaultHashParameters, 1, 0, hashing.Here)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := h.Hash(b.Context(), "correct horse"); err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/config"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/revocation"
@@ -37,6 +38,7 @@ type Options struct {
 	Config config.Config
 	Now    func() time.Time        // nil: the wall, and PostgreSQL's own clock for what is stored
 	Hash   *account.HashParameters // nil: account.DefaultHashParameters
+	Sum    hashing.Sum             // nil: hashing.Here, in this process
 	Logger *slog.Logger            // nil: nothing is logged
 	// Existing refuses to make a SQLite database that is not there.
 	Existing bool
@@ -134,13 +136,16 @@ func (a *App) wire(o Options, secret []byte) error {
 	db.Heard(a.Log.Heard)
 	db.WriteFailed(a.Log.WriteFailed)
 
-	hash := account.DefaultHashParameters
+	hash, sum := account.DefaultHashParameters, hashing.Here
 	if o.Hash != nil {
 		hash = *o.Hash
 	}
+	if o.Sum != nil {
+		sum = o.Sum
+	}
 	a.Accounts = account.New(accountConfig(c),
 		account.Stores{Users: db, Setup: db, APIKeys: db, Audit: db},
-		account.NewHasher(hash, c.Hash.Slots, queuePerSlot*c.Hash.Slots), a.Log, a.now, a.logger)
+		account.NewHasher(hash, c.Hash.Slots, queuePerSlot*c.Hash.Slots, sum), a.Log, a.now, a.logger)
 
 	var err error
 	a.Ring, err = keyring.New(keyring.Config{Algorithm: jwt.Algorithm(c.Token.Algorithm), Access: c.Token.Access}, db, a.Log, secret, a.now, a.logger)

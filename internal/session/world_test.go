@@ -11,6 +11,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/revocation"
@@ -127,7 +128,7 @@ func newWorld(t testing.TB, c session.Config) *world {
 	w.db.Heard(w.log.Heard)
 	w.accounts = account.New(account.Config{Passwords: account.PasswordPolicy{MinLength: 8}},
 		account.Stores{Users: w.db, Setup: w.db, APIKeys: w.db, Audit: w.db},
-		account.NewHasher(account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1}, 2, 100), w.log, w.now, quiet)
+		account.NewHasher(account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1}, 2, 100, hashing.Here), w.log, w.now, quiet)
 	w.ring, err = keyring.New(keyring.Config{Algorithm: jwt.ES256, Access: c.Access}, w.db, w.log, secret, w.now, quiet)
 	w.must(err)
 	w.faults = &faultyStore{Store: w.db}
