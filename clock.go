@@ -8,17 +8,21 @@ import (
 
 // A clock is the injected clock, held so that it never goes back: where the wall
 // clock does, time stands until it has caught up. So nothing that was once
-// expired or forgotten can be good again.
+// expired or forgotten can be good again. Nor is it behind the issuer's clock, by
+// which tokens are made to end: who starts with a clock that is set back learns what
+// time it is with the first heartbeat, before which nothing is vouched for.
 type clock struct {
-	now  func() time.Time
-	mark atomic.Int64 // the highest time read, Unix nanoseconds
+	now    func() time.Time
+	mark   atomic.Int64 // the highest time read, Unix nanoseconds
+	behind atomic.Int64 // by how much the wall clock was behind the last heartbeat, in nanoseconds; 0: by nothing
 }
 
 // An instant is one reading of a clock.
 type instant struct {
 	at   time.Time // as it was read, with its monotonic reading if it has one
 	wall int64     // the same, Unix nanoseconds
-	unix int64     // Unix nanoseconds, never less than at an earlier reading
+	own  int64     // Unix nanoseconds, never less than at an earlier reading
+	unix int64     // the same, or the issuer's time if that is later: what decides
 }
 
 // grain is how finely the highest time is kept.
@@ -31,7 +35,7 @@ func (c *clock) read() instant {
 	if wall > mark+int64(grain) {
 		c.mark.CompareAndSwap(mark, wall) // if another was faster, it is within a moment
 	}
-	return instant{at: at, wall: wall, unix: max(wall, mark)}
+	return instant{at: at, wall: wall, own: max(wall, mark), unix: max(wall+c.behind.Load(), mark)}
 }
 
 // raise sees to it that the time is not before the given one, Unix nanoseconds.
@@ -42,6 +46,12 @@ func (c *clock) raise(to int64) {
 			return
 		}
 	}
+}
+
+// told takes the time of a heartbeat, in Unix seconds, which was heard at now. It does
+// not last: where an issuer's clock was far ahead and is set right, so are we.
+func (c *clock) told(now instant, unix int64) {
+	c.behind.Store(max(0, unix*int64(time.Second)-now.wall))
 }
 
 func (t instant) seconds() int64 { return t.unix / int64(time.Second) }

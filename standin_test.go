@@ -406,7 +406,7 @@ func beat(t testing.TB, s *StandIn, v *Verifier) {
 		}
 		tries++
 		h := v.heard.Load()
-		return h != nil && h.old == age && h.at.wall == s.Now().UnixNano()
+		return h != nil && h.old == age && h.at.wall == v.clock.now().UnixNano()
 	})
 }
 

@@ -198,6 +198,7 @@ func (f *follower) entry(id string, e feed.Entry) error {
 func (f *follower) heartbeat(c *connection, h *feed.Heartbeat) error {
 	v := f.v
 	now := v.clock.read()
+	v.clock.told(now, h.At)
 	v.sign(c)
 	if !f.whole {
 		return nil
@@ -208,7 +209,7 @@ func (f *follower) heartbeat(c *connection, h *feed.Heartbeat) error {
 	if h.AgeMS < 0 || h.AgeMS > int64(longestAge/time.Millisecond) {
 		return errLate
 	}
-	travelled := now.unix - h.At*int64(time.Second)
+	travelled := now.wall - h.At*int64(time.Second)
 	if c.beats == 0 || travelled < c.quick {
 		c.quick = travelled
 	}

@@ -108,6 +108,35 @@ func TestExpiryOfASeenToken(t *testing.T) { // V-98, I-10
 	step(-5*time.Minute, ErrExpired)
 }
 
+// A verifier whose own clock is behind, also from its start on, goes by the issuer's.
+func TestExpiryByTheIssuersClock(t *testing.T) { // I-10, V-98
+	issuer, behind := newTestClock(), newTestClock()
+	behind.Add(-24 * time.Hour)
+	s := NewStandIn(issuer.Now)
+	t.Cleanup(s.Stop)
+	v := startVerifier(t, s, behind)
+	beat(t, s, v)
+	ended := s.Token("usr_1", "ses_1", func(c *jwt.Claims) { c.IssuedAt, c.ExpiresAt = c.IssuedAt-3600, c.IssuedAt-1800 })
+	if _, err := v.Verify(t.Context(), ended); !errors.Is(err, ErrExpired) {
+		t.Errorf("a token that expired half an hour ago: %v", err)
+	}
+	seen := s.Token("usr_1", "ses_1")
+	if _, err := v.Verify(t.Context(), seen); err != nil {
+		t.Fatal(err)
+	}
+	issuer.Add(time.Hour)
+	behind.Add(time.Second)
+	beat(t, s, v)
+	if _, err := v.Verify(t.Context(), seen); !errors.Is(err, ErrExpired) {
+		t.Errorf("a seen token that has expired meanwhile: %v", err)
+	}
+	issuer.Add(-2 * time.Hour) // an issuer that was far ahead does not brick its verifiers
+	beat(t, s, v)
+	if _, err := v.Verify(t.Context(), s.Token("usr_1", "ses_2")); err != nil {
+		t.Errorf("after the issuer's clock was set right: %v", err)
+	}
+}
+
 func TestEndsAndChanges(t *testing.T) { // I-1, ASVS-7.4.1
 	now := newTestClock().Now().Unix()
 	tests := []struct {
