@@ -3,7 +3,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=tools.mod golangci-lint
 
 # Packages where goroutines share state, run a second time under the race detector.
-RACE = . ./internal/feed ./internal/load ./internal/revocation ./internal/session ./internal/throttle ./internal/web ./internal/app ./testauth
+RACE = . ./internal/feed ./internal/load ./internal/revocation ./internal/session ./internal/throttle ./internal/web ./internal/app ./server ./testauth
 
 # Modules of their own, so that nobody who imports ours gets what they need.
 NESTED = bench bench/peers internal/jwt/wycheproof
@@ -11,7 +11,7 @@ NESTED = bench bench/peers internal/jwt/wycheproof
 # One static binary, and one build cache for everything but the race detector.
 export CGO_ENABLED = 0
 
-.PHONY: run build test bench bench-quick peers drill fuzz lint fmt
+.PHONY: run build test bench bench-quick peers drill shots fuzz lint fmt
 
 run: build
 	./coatcheck serve
@@ -44,6 +44,11 @@ peers:
 drill:
 	scripts/install-test-programs
 	$(GO) test ./drill -count=1 -timeout 60m -args -long
+
+# A picture of every page, on a phone and a desktop, light and dark: browser/shots.
+shots:
+	scripts/install-test-programs
+	$(GO) test ./browser -count=1 -run 'TestPages|TestGerman|TestMails' -args -shots
 
 # Every fuzz target, a minute each.
 fuzz:

@@ -20,8 +20,8 @@ const module = "github.com/coatcheck/coatcheck"
 // its own, and none of its own line. "internal/x" is written "x", and the root
 // package ".". What ends in "/" is every folder below.
 var layers = [][]string{
-	{"credential", "cookie", "jwt", "feed", "fault", "hashing"},
-	{".", "revocation", "audit", "throttle", "mail", "outbound", "load"},
+	{"credential", "cookie", "jwt", "feed", "fault", "catalogue", "device", "place", "hashing"},
+	{".", "revocation", "audit", "throttle", "mail", "outbound", "load", "advice"},
 	{"keyring"},
 	{"account"},
 	{"session"},
@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"app"},
 	{"server"},
 	{"testauth", "cmd/"},
-	{"examples/", "drill"},
+	{"examples/", "drill", "browser"},
 }
 
 // alone are the packages that services link: they and their tests use the

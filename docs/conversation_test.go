@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/app"
 	"github.com/coatcheck/coatcheck/internal/config"
+	"github.com/coatcheck/coatcheck/internal/mail"
 )
 
 // Every conversation in the docs is held with a server at https://auth.example.com,
@@ -34,10 +34,10 @@ func TestConversations(t *testing.T) {
 					continue
 				}
 				if s == nil {
-					s = newStage(t)
+					s = newStage(t, "optional")
 				}
 				if b.tag == "stage" {
-					s.direct(t, b)
+					s = s.direct(t, b)
 					continue
 				}
 				for _, e := range exchangesOf(t, b) {
@@ -98,9 +98,35 @@ func exchangesOf(t *testing.T, b block) []exchange {
 
 // A stage is a server for one page, on a clock that the page moves.
 type stage struct {
-	handler http.Handler
-	clock   *clock
-	newest  map[string]string // what was seen last, by its prefix
+	app    *app.App
+	clock  *clock
+	inbox  *inbox
+	newest map[string]string // what was seen last, by its prefix
+}
+
+// An inbox is where all mails of a stage arrive.
+type inbox struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (i *inbox) Connect(context.Context) (mail.Line, error) { return i, nil }
+
+func (i *inbox) Send(w mail.Written) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.text.WriteString(w.Text + "\n")
+	return nil
+}
+
+func (i *inbox) Close() {}
+
+// read returns the mails that arrived since it was called last.
+func (i *inbox) read() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	defer i.text.Reset()
+	return i.text.String()
 }
 
 type clock struct {
@@ -114,9 +140,10 @@ func (c *clock) read() time.Time {
 	return c.now
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, verifyEmail string) *stage {
 	loaded, err := config.Load(config.Options{Path: os.DevNull, Environ: []string{
-		"COATCHECK_PUBLIC_URL=https://auth.example.com", "COATCHECK_VERIFY_EMAIL=optional",
+		"COATCHECK_PUBLIC_URL=https://auth.example.com", "COATCHECK_VERIFY_EMAIL=" + verifyEmail,
+		"COATCHECK_MAIL_HOST=mail.example.com", "COATCHECK_MAIL_FROM=coats@example.com",
 		"COATCHECK_DATABASE=sqlite:" + filepath.Join(t.TempDir(), "coatcheck.db"),
 
 		"COATCHECK_TOKEN_AUDIENCES=orders, billing", "COATCHECK_TOKEN_SCOPES=read, write",
@@ -124,11 +151,11 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{clock: &clock{now: time.Now().Truncate(time.Second)}, newest: map[string]string{}}
+	s := &stage{clock: &clock{now: time.Now().Truncate(time.Second)}, inbox: &inbox{}, newest: map[string]string{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := app.New(ctx, app.Options{
 		Config: loaded.Config, Now: s.clock.read, Logger: slog.New(slog.DiscardHandler),
-		Hash: &account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1},
+		Hash: &account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1}, Transport: s.inbox,
 	})
 	if err != nil {
 		cancel()
@@ -146,7 +173,7 @@ func newStage(t *testing.T) *stage {
 			t.Error(err)
 		}
 	})
-	s.handler = a.Handler()
+	s.app = a
 	_, key, err := a.Accounts.AddAPIKey(ctx, "docs", account.Scopes, "cli", auditFrom)
 	if err != nil {
 		t.Fatal(err)
@@ -155,9 +182,13 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// direct follows a directive: "wait 10m".
-func (s *stage) direct(t *testing.T, b block) {
+// direct follows a directive: "wait 10m", or "verify_email required" for another
+// server with that setting.
+func (s *stage) direct(t *testing.T, b block) *stage {
 	word, text, _ := strings.Cut(b.text, " ")
+	if word == "verify_email" {
+		return newStage(t, text)
+	}
 	d, err := time.ParseDuration(text)
 	if word != "wait" || err != nil {
 		t.Fatalf("%s:%d: no directive: %s", b.page, b.line, b.text)
@@ -165,6 +196,7 @@ func (s *stage) direct(t *testing.T, b block) {
 	s.clock.mu.Lock()
 	defer s.clock.mu.Unlock()
 	s.clock.now = s.clock.now.Add(d)
+	return s
 }
 
 func (s *stage) hold(t *testing.T, e exchange) {
@@ -183,7 +215,13 @@ func (s *stage) hold(t *testing.T, e exchange) {
 		r = r.WithContext(ctx)
 	}
 	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
+	s.app.Handler().ServeHTTP(w, r)
+	eventually(t, "the mails arrive", func() bool {
+		s.app.Outbox.Wake()
+		counts, err := s.app.Store.Counts(t.Context())
+		return err == nil && counts.Waiting == 0
+	})
+	s.see(s.inbox.read())
 	res := w.Result()
 	body, _ := io.ReadAll(res.Body) // of a recorder
 	s.see(fmt.Sprint(res.Header) + string(body))
@@ -202,7 +240,7 @@ func (s *stage) hold(t *testing.T, e exchange) {
 }
 
 // What a page may call by the first characters of its value.
-var named = regexp.MustCompile(`\b(eyJ|(?:cks|ckr|cka|ses|usr|grt|key|api)_)[A-Za-z0-9_.-]*`)
+var named = regexp.MustCompile(`\b(eyJ|(?:cks|ckr|cka|ckl|ses|usr|grt|key|api)_|coatcheck_signup=)[A-Za-z0-9_.-]*`)
 
 // see remembers the credentials and ids in an answer.
 func (s *stage) see(text string) {
@@ -213,7 +251,7 @@ func (s *stage) see(text string) {
 	}
 }
 
-var abbreviated = regexp.MustCompile(`(eyJ|(?:cks|ckr|cka|ses|usr|grt|key|api)_)…`)
+var abbreviated = regexp.MustCompile(`(eyJ|(?:cks|ckr|cka|ckl|ses|usr|grt|key|api)_|coatcheck_signup=)…`)
 
 // expand puts the newest value in the place of each abbreviation.
 func (s *stage) expand(t *testing.T, e exchange, text string) string {

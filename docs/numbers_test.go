@@ -69,7 +69,11 @@ func TestThrottleNumbers(t *testing.T) {
 	// Numbers that no setting changes stand in the source alone.
 	for _, n := range []struct{ file, source, text string }{
 		{"internal/throttle/signin.go", "Rate{Burst: 1, Every: 30 * 24 * time.Hour}", "within the last 30 days"},
-		{"internal/account/directory.go", "signUpRate = throttle.Rate{Burst: 30, Every: 20 * time.Second}", "| | sign-ups from one address | 30 at once, then one every 20s | 10m0s |"},
+		{"internal/account/link.go", "askRate = throttle.Rate{Burst: 30, Every: 20 * time.Second}", "| | sign-ups, forgotten passwords and codes from one address | 30 at once, then one every 20s | 10m0s |"},
+		{"internal/account/link.go", "codeRate = throttle.Rate{Burst: 10, Every: 10 * time.Minute}", "| | codes for one email | 10 at once, then one every 10m0s | 1h40m0s |"},
+		{"internal/account/link.go", "mailRate = throttle.Rate{Burst: 5, Every: 15 * time.Minute}", "| | mails of one kind to one email | 5 at once, then one every 15m0s | 1h15m0s |"},
+		{"internal/account/link.go", "personRate = throttle.Rate{Burst: 5, Every: 15 * time.Minute}", "| | addresses that one account may ask to have instead | 5 at once, then one every 15m0s | 1h15m0s |"},
+		{"internal/account/link.go", "LinkLife = time.Hour", "for an hour"},
 		{"internal/app/app.go", "queuePerSlot = 8", "8 sign-ins wait for each slot"},
 		{"internal/account/password.go", "maxPassword = 512", "at most 512 bytes"},
 	} {

@@ -3,13 +3,17 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"testing/fstest"
 	"time"
 
+	"github.com/coatcheck/coatcheck"
 	"github.com/coatcheck/coatcheck/server"
 )
 
@@ -52,4 +56,63 @@ func Example() {
 	// ready: 200 OK
 	// stopped: <nil>
 	// closed: <nil>
+}
+
+// A program with pages of its own beside the server's, which it dresses in its own
+// name and words, and with mail.
+func ExampleNew() {
+	dir, err := os.MkdirTemp("", "shop")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	files := fstest.MapFS{"en.toml": {Data: []byte("[sign_in]\ntitle = \"Welcome back\"\n")}} // in a program: an embed.FS
+
+	auth, err := server.New(server.Config{
+		PublicURL: "https://shop.example.com",
+		Database:  "sqlite:" + filepath.Join(dir, "auth.db"),
+		Templates: files,
+		Settings: map[string]string{
+			"brand.name": "The Shop",
+			"proxies":    "127.0.0.1/32",
+			"mail.host":  "smtp.example.com",
+			"mail.from":  "The Shop <no-reply@example.com>",
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	v, err := auth.Verifier(coatcheck.Config{Audience: "shop"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/", auth)
+	mux.Handle("GET /{$}", http.HandlerFunc(front))
+	mux.Handle("/orders/", v.Require(http.HandlerFunc(orders)))
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/sign-in", nil))
+	fmt.Println("in its own words:", strings.Contains(w.Body.String(), "Welcome back"))
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/", nil))
+	fmt.Println("its own page:", w.Body)
+
+	v.Close()
+	fmt.Println("closed:", auth.Close(context.Background()))
+	// Output:
+	// in its own words: true
+	// its own page: tea, coffee
+	// closed: <nil>
+}
+
+func front(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "tea, coffee") }
+
+func orders(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "orders of %s", coatcheck.CallerFrom(r.Context()).UserID)
 }

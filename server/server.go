@@ -4,13 +4,15 @@
 //
 // It decides nothing of its own: what it serves is what the coatcheck binary
 // serves, over the same database. To check who calls, services use the package
-// github.com/coatcheck/coatcheck, also in the same program.
+// github.com/coatcheck/coatcheck; for the same program [Server.Verifier] makes one of
+// its verifiers.
 package server
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -26,7 +28,8 @@ import (
 type Config struct {
 	// PublicURL is the origin that people and services use, https except on a
 	// loopback host: "https://auth.example.com". It is the issuer, and every link is
-	// made from it. The handler must have the whole of that origin's paths.
+	// made from it. The handler must be mounted at the root of that origin; a program's own
+	// pages take their paths from it, by patterns that are more specific.
 	PublicURL string
 	// Database is "sqlite:FILE", made if it is not there, or "postgres://…".
 	Database string
@@ -39,6 +42,11 @@ type Config struct {
 	// "orders,stock"}. What is about listening (listen, tls, metrics, log) has no
 	// effect: the program itself listens.
 	Settings map[string]string
+	// Templates stand in for what people see: NAME.html for a page, mail/NAME.txt and
+	// mail/NAME.html for a mail, style.css, and LANGUAGE.toml for the words, such as
+	// de.toml. What is not there is Coatcheck's own. It takes the place of the setting
+	// pages.folder, and is read once. Nil: nothing is replaced.
+	Templates fs.FS
 	// Logger takes what an operator should know; nil means slog.Default. No secret is
 	// ever logged.
 	Logger *slog.Logger
@@ -50,6 +58,7 @@ type Server struct {
 	issuer string
 	finish context.CancelFunc
 	loops  sync.WaitGroup
+	inside inside
 	close  func() error
 }
 
@@ -78,13 +87,13 @@ func New(c Config) (*Server, error) {
 		logger = slog.Default()
 	}
 	life, finish := context.WithCancel(context.Background())
-	a, err := app.New(life, app.Options{Config: config, Logger: logger})
+	a, err := app.New(life, app.Options{Config: config, Pages: c.Templates, Logger: logger})
 	if err != nil {
 		finish()
 		return nil, fmt.Errorf("coatcheck: %w", err)
 	}
 	s := &Server{app: a, issuer: config.PublicURL, finish: finish}
-	s.close = sync.OnceValue(func() error { s.loops.Wait(); return a.Close() })
+	s.close = sync.OnceValue(func() error { s.inside.end(); s.loops.Wait(); return a.Close() })
 	s.loops.Go(func() { a.Run(life) })
 	return s, nil
 }

@@ -16,9 +16,9 @@ func (c *console) doctor() *cobra.Command {
 	var acceptClock, yes bool
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for what is wrong, and say what to do",
-		Long: `Look at the configuration, the database, the secret, the clock, the keys, the cookies, and at
-the running server by its public URL, and say what to do about each thing that is wrong. The
-exit status is 1 if anything is serious.
+		Long: `Look at the configuration, the database, the secret, the clock, the keys, the cookies, the mail
+server and what waits to be sent, and at the running server by its public URL, and say what to
+do about each thing that is wrong. The exit status is 1 if anything is serious.
 
 With --accept-clock, after a clock that ran far ahead and is right again: take the time as it
 is now. The server becomes ready, all sessions are ended, because nobody can say which of them

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/coatcheck/coatcheck/internal/advice"
 	"github.com/coatcheck/coatcheck/internal/config"
 )
 
@@ -108,6 +109,7 @@ func TestReferencePages(t *testing.T) {
 	for page, text := range map[string]string{
 		"../../docs/configuration.md": config.Reference(),
 		"../../docs/cli.md":           manualOfCommands(),
+		"../../docs/choosing.md":      advice.Page(),
 	} {
 		const begin, end = "<!-- generated: go test ./cmd/coatcheck -update -->\n", "<!-- end of what is generated -->\n"
 		old, err := os.ReadFile(page)

@@ -101,6 +101,7 @@ func (c *console) root() *cobra.Command {
 access token and the refresh token are all drawn on it, and ending it ends them all,
 everywhere, within milliseconds, while every service checks locally.`,
 		Example: `  coatcheck serve                       start with no configuration at all
+  coatcheck init                        five questions, and a configuration that explains itself
   coatcheck user add --email ada@example.com
   coatcheck session list
   coatcheck session end ses_…           every service refuses it from now on`,
@@ -118,7 +119,7 @@ everywhere, within milliseconds, while every service checks locally.`,
 			_ = root.PersistentFlags().MarkHidden(flag) // they stand in `coatcheck config --help`
 		}
 	}
-	root.AddCommand(c.serve(), c.user(), c.session(), c.apikey(), c.key(), c.token(), c.settings(), c.audit(), c.doctor(), c.bench(), c.version())
+	root.AddCommand(c.serve(), c.init(), c.user(), c.session(), c.apikey(), c.key(), c.token(), c.settings(), c.audit(), c.doctor(), c.bench(), c.version())
 	return root
 }
 
@@ -159,13 +160,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 
 // load reads the configuration in force for this command line.
 func (c *console) load(cmd *cobra.Command) (*config.Loaded, error) {
-	flags := map[string]string{}
-	for _, k := range config.Keys() {
-		if flag := cmd.Flag(k.Flag()); flag != nil && flag.Changed {
-			flags[k.Name] = flag.Value.String()
-		}
-	}
-	return config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: flags})
+	return config.Load(config.Options{Path: c.path, Environ: c.environ, Flags: givenSettings(cmd)})
 }
 
 // open opens the database of the configuration, beside a server that may be

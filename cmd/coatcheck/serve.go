@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -89,11 +90,37 @@ func (c *console) welcome(ctx context.Context, a *app.App, loaded *config.Loaded
 	if offered {
 		c.say("\nMake the first administrator here, once and within an hour:\n\n  %s/setup?token=%s", loaded.PublicURL, token)
 	}
-	if loaded.SignUp != "closed" {
-		c.say("\nSign up at %s/sign-up", loaded.PublicURL)
+	c.say("\n%s", joining(loaded))
+	if text := mailing(loaded); text != "" {
+		c.say("%s", text)
+	}
+	if _, err := os.Stat(config.DefaultPath); c.path == "" && errors.Is(err, fs.ErrNotExist) {
+		c.say("Write a configuration that explains itself with coatcheck init.")
 	}
 	c.say("See what else there is with coatcheck --help. Stop with Ctrl-C.\n")
 	return nil
+}
+
+// joining says how people come to have an account.
+func joining(loaded *config.Loaded) string {
+	switch loaded.SignUp {
+	case "open":
+		return "Sign up at " + loaded.PublicURL + "/sign-up"
+	case "invite":
+		return "Accounts are by invitation: coatcheck user invite --email ada@example.com"
+	}
+	return "Accounts are made by administrators: coatcheck user add --email ada@example.com"
+}
+
+// mailing says where mails are, if it is not where people look for them.
+func mailing(loaded *config.Loaded) string {
+	switch {
+	case loaded.Mail.Host != "":
+		return ""
+	case loaded.Loopback():
+		return "Mails are printed here and shown at " + loaded.PublicURL + "/dev/mail, until mail.host names a mail server."
+	}
+	return "No mail is sent until mail.host names a mail server: set a forgotten password with coatcheck user set-password."
 }
 
 // newLogger logs text to a terminal and JSON elsewhere, unless it was told.

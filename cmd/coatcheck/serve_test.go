@@ -71,6 +71,9 @@ func TestFirstStart(t *testing.T) {
 	address := out.show(t, `listening  (127\.0\.0\.1:\d+)`)[1]
 	link := out.show(t, `http://localhost:8080(/setup\?token=([-_A-Za-z0-9]{43}))\n`)
 	out.show(t, `metrics    http://127\.0\.0\.1:\d+/metrics`)
+	out.show(t, `Sign up at http://localhost:8080/sign-up\n`)
+	out.show(t, `Mails are printed here and shown at http://localhost:8080(/dev/mail)`)
+	out.show(t, `coatcheck init`)
 	out.show(t, `Stop with Ctrl-C`)
 	for name, mode := range map[string]os.FileMode{"coatcheck.db": 0o600, "coatcheck.secret": 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
@@ -94,6 +97,9 @@ func TestFirstStart(t *testing.T) {
 	}
 	if status := open(link[1]); status != http.StatusOK {
 		t.Errorf("the link: %d", status)
+	}
+	if status := open("/dev/mail"); status != http.StatusOK {
+		t.Errorf("/dev/mail: %d", status)
 	}
 	if status := stop(); status != exitOK {
 		t.Errorf("status %d: %s", status, log)

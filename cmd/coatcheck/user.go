@@ -16,7 +16,7 @@ import (
 
 func (c *console) user() *cobra.Command {
 	return group("user", "Add, see and change people's accounts",
-		c.userAdd(), c.userList(), c.userShow(), c.userDisable(true), c.userDisable(false), c.userDelete(), c.userSetPassword())
+		c.userAdd(), c.userInvite(), c.userList(), c.userShow(), c.userDisable(true), c.userDisable(false), c.userDelete(), c.userSetPassword())
 }
 
 // userView is a user as the commands print it.

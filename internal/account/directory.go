@@ -1,12 +1,13 @@
-// Package account knows who someone is: users, passwords, API keys and the link
-// that makes the first administrator. A [Proof] is its only outcome for a person.
+// Package account knows who someone is: users, passwords, API keys, the links that
+// travel by mail, and the one that makes the first administrator. A [Proof] is its
+// only outcome for a person.
 //
 // It knows nothing of sessions; but what ends them (a disabled user, a changed
 // password) ends them in the same step of the store.
 //
-// It exports more than forty names: ten are faults and a dozen the methods of the
-// one Directory, and to split users from API keys would split what the
-// administration does into two packages with one store.
+// It exports more than forty names: thirteen are faults and two dozen the methods of
+// the one Directory, and to split users from links or API keys would split what sets
+// passwords and ends sessions into two packages with one store.
 package account
 
 import (
@@ -20,7 +21,9 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/device"
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/throttle"
 )
@@ -40,14 +43,19 @@ type Stores struct {
 	Users   Store
 	Setup   SetupStore
 	APIKeys APIKeyStore
+	Links   LinkStore
 	Audit   audit.Store
 }
 
 // Config is what an operator decides about accounts.
 type Config struct {
-	SignUpClosed bool // sign_up = "closed"
-	Passwords    PasswordPolicy
-	Throttle     throttle.Rates
+	SignUpClosed   bool // sign_up = "closed": nobody makes an account, invited or not
+	SignUpInvited  bool // sign_up = "invite": only who is invited
+	VerifyRequired bool // verify_email = "required": an address is proven before it has an account
+	NoMail         bool // there is no way to send a mail
+	Passwords      PasswordPolicy
+	Throttle       throttle.Rates
+	Place          Place // names places in mails
 }
 
 // A Directory holds the rules of accounts. It is safe for concurrent use.
@@ -59,26 +67,31 @@ type Directory struct {
 	audit   audit.Store
 	hasher  *Hasher
 	signIns *throttle.SignIn
-	signUps *throttle.Limiter
+	links   LinkStore
+	derive  linkKey
+	asked   *throttle.Limiter // what strangers make us do besides signing in
 	now     func() time.Time
 	logger  *slog.Logger
 }
 
-// New returns a directory that hashes with hasher and counts attempts by now.
-func New(c Config, stores Stores, hasher *Hasher, log *revocation.Log, now func() time.Time, logger *slog.Logger) *Directory {
+// New returns a directory that hashes with hasher and counts attempts by now. What
+// opens mailed links is derived from the server's secret.
+func New(c Config, stores Stores, hasher *Hasher, log *revocation.Log, secret []byte, now func() time.Time, logger *slog.Logger) (*Directory, error) {
+	key, err := newLinkKey(secret)
+	if err != nil {
+		return nil, err
+	}
 	return &Directory{
 		config: c, users: stores.Users, setup: stores.Setup, audit: stores.Audit, hasher: hasher,
 		apikeys: newAPIKeys(stores.APIKeys, log, now),
 		signIns: throttle.NewSignIn(now, maxCounters, c.Throttle),
-		signUps: throttle.New(now, maxCounters), now: now, logger: logger,
-	}
+		links:   stores.Links, derive: key,
+		asked: throttle.New(now, maxCounters), now: now, logger: logger,
+	}, nil
 }
 
 // maxCounters bounds the memory of each throttle.
 const maxCounters = 100_000
-
-// signUpRate is how many accounts one address may ask for.
-var signUpRate = throttle.Rate{Burst: 30, Every: 20 * time.Second}
 
 // CheckPassword proves an account by email and password. Unknown, wrong and
 // disabled are one answer, and cost one hash with the current parameters each.
@@ -159,33 +172,12 @@ type NewUser struct {
 	Password string // empty only from an administrator: no password yet
 	Verified bool
 	Roles    []string
+	// Invitation is the token of a link from an invitation; only a sign-up has one.
+	Invitation string
 }
 
 // maxNameBytes bounds a person's name.
 const maxNameBytes = 200
-
-// SignUp adds a user who asked for it, and proves the account by the password just
-// chosen. ErrEmailTaken, ErrSignUpClosed, or what is wrong with the members.
-func (d *Directory) SignUp(ctx context.Context, n NewUser, from audit.Origin) (Proof, error) {
-	if d.config.SignUpClosed {
-		return Proof{}, ErrSignUpClosed
-	}
-	limit := throttle.Limit{Key: throttle.AddressGroup(from.IP), Rate: signUpRate}
-	if ok, after := d.signUps.Take(limit); !ok {
-		return Proof{}, &fault.Retry{Fault: ErrTooMany, After: after}
-	}
-	n.Verified, n.Roles = false, nil
-	u, hash, err := d.prepare(ctx, n, true)
-	if err != nil {
-		return Proof{}, err
-	}
-	e := audit.New(audit.SignedUp, audit.OK, from)
-	e.Actor, e.UserID = u.ID, u.ID
-	if u, err = d.users.AddUser(ctx, u, hash, e); err != nil {
-		return Proof{}, err
-	}
-	return proven(u, d.now()), nil
-}
 
 // Add adds a user for an administrator.
 func (d *Directory) Add(ctx context.Context, n NewUser, actor string, from audit.Origin) (User, error) {
@@ -336,7 +328,8 @@ func (d *Directory) ChangePassword(ctx context.Context, u User, current, next, k
 	}
 	e := audit.New(audit.PasswordChanged, audit.OK, from)
 	e.Actor, e.UserID, e.SessionID = u.ID, u.ID, keep
-	return d.users.SetPassword(ctx, PasswordChange{UserID: u.ID, Old: stored, New: hash, Keep: keep, EndOthers: others}, e)
+	told := Notice(mail.PasswordChanged, u, device.Name(from.UserAgent), from, d.now(), d.config.Place)
+	return d.users.SetPassword(ctx, PasswordChange{UserID: u.ID, Old: stored, New: hash, Keep: keep, EndOthers: others}, e, told)
 }
 
 func renameMember(err error, from, to string) error {
@@ -369,7 +362,8 @@ func (d *Directory) SetPassword(ctx context.Context, id, password, actor string,
 	}
 	e := audit.New(audit.PasswordChanged, audit.OK, from)
 	e.Actor, e.UserID = actor, id
-	return d.users.SetPassword(ctx, PasswordChange{UserID: id, New: hash, EndAll: true}, e)
+	told := Notice(mail.PasswordChanged, u, "", audit.Origin{}, d.now(), nil)
+	return d.users.SetPassword(ctx, PasswordChange{UserID: id, New: hash, EndAll: true}, e, told)
 }
 
 // Delete removes a user and ends all that was theirs.

@@ -34,6 +34,9 @@ type place struct {
 	db  *sqlstore.DB
 	log *revocation.Log
 	now time.Time
+
+	mu    sync.Mutex
+	steps []string // what was asked of the store
 }
 
 func newPlace(t *testing.T, c account.Config) *place {
@@ -42,7 +45,7 @@ func newPlace(t *testing.T, c account.Config) *place {
 	clock := func() time.Time { return p.now }
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
-	p.db, err = sqlstore.Open(t.Context(), sqlstore.Options{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db"), Now: clock, Logger: quiet})
+	p.db, err = sqlstore.Open(t.Context(), sqlstore.Options{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db"), Now: clock, Logger: quiet, Latency: p.note})
 	p.must(err)
 	t.Cleanup(func() { _ = p.db.Close() })
 	p.log = revocation.New(revocation.Config{}, p.db, clock, quiet)
@@ -51,11 +54,20 @@ func newPlace(t *testing.T, c account.Config) *place {
 	return p
 }
 
+func (p *place) note(step string, _ time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.steps = append(p.steps, step)
+}
+
 // directory returns another directory over the same store, as after a restart.
 func (p *place) directory(c account.Config, hash account.HashParameters) *account.Directory {
 	c.Passwords.MinLength = 8
-	stores := account.Stores{Users: p.db, Setup: p.db, APIKeys: p.db, Audit: p.db}
-	return account.New(c, stores, account.NewHasher(hash, 2, 100, hashing.Here), p.log, func() time.Time { return p.now }, slog.New(slog.DiscardHandler))
+	stores := account.Stores{Users: p.db, Setup: p.db, APIKeys: p.db, Links: p.db, Audit: p.db}
+	d, err := account.New(c, stores, account.NewHasher(hash, 2, 100, hashing.Here), p.log, []byte(strings.Repeat("s", 32)),
+		func() time.Time { return p.now }, slog.New(slog.DiscardHandler))
+	p.must(err)
+	return d
 }
 
 func (p *place) must(err error) {

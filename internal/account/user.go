@@ -8,6 +8,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/mail"
 )
 
 // A User is a person with an account.
@@ -87,8 +88,8 @@ type Store interface {
 	// SetPassword applies c, or returns [ErrLost] if the stored hash is not c.Old.
 	// With an empty Keep, EndOthers and EndAll it ends nothing and, when e.Event is
 	// empty, audits nothing: that is the upgrade of a hash. Otherwise it raises
-	// PasswordVersion by one.
-	SetPassword(ctx context.Context, c PasswordChange, e audit.Entry) error
+	// PasswordVersion by one. The notices are posted in the same step.
+	SetPassword(ctx context.Context, c PasswordChange, e audit.Entry, notices ...mail.Message) error
 	// DeleteUser removes the user with all sessions, and appends a user entry.
 	DeleteUser(ctx context.Context, id string, e audit.Entry) error
 }

@@ -19,10 +19,13 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/catalogue"
 	"github.com/coatcheck/coatcheck/internal/config"
 	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/mail"
+	"github.com/coatcheck/coatcheck/internal/place"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 	"github.com/coatcheck/coatcheck/internal/store/sqlstore"
@@ -40,6 +43,11 @@ type Options struct {
 	Hash   *account.HashParameters // nil: account.DefaultHashParameters
 	Sum    hashing.Sum             // nil: hashing.Here, in this process
 	Logger *slog.Logger            // nil: nothing is logged
+	// Transport takes the mails in the place of what the configuration says; nil: that.
+	Transport mail.Transport
+	// Pages is what stands in for our templates, mails, styles and words; nil: the folder
+	// that pages.folder names, if it does.
+	Pages fs.FS
 	// Existing refuses to make a SQLite database that is not there.
 	Existing bool
 	// Drain is how long Serve goes on accepting connections after readiness has
@@ -58,13 +66,17 @@ type App struct {
 	Log      *revocation.Log
 	Audit    audit.Store
 	Store    *sqlstore.DB
+	Outbox   *mail.Outbox
 
 	config  config.Config
 	web     *web.Server
 	metrics *web.Metrics
+	words   *catalogue.Catalogue
 	now     func() time.Time
 	logger  *slog.Logger
 	limits  limits
+	places  *place.Database // nil: none is configured
+	printer *mail.Printer   // nil: mails are sent, or nobody gets any
 	drain   time.Duration
 
 	stopping atomic.Bool
@@ -78,7 +90,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{a.Log.Hold, a.Log.Current, a.Ring.Load, a.declareFirstParty} {
+	for _, step := range []func(context.Context) error{a.openPlaces, a.Log.Hold, a.Log.Current, a.Ring.Load, a.declareFirstParty} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
 		}
@@ -143,17 +155,19 @@ func (a *App) wire(o Options, secret []byte) error {
 	if o.Sum != nil {
 		sum = o.Sum
 	}
-	a.Accounts = account.New(accountConfig(c),
-		account.Stores{Users: db, Setup: db, APIKeys: db, Audit: db},
-		account.NewHasher(hash, c.Hash.Slots, queuePerSlot*c.Hash.Slots, sum), a.Log, a.now, a.logger)
-
 	var err error
+	a.Accounts, err = account.New(a.accountConfig(c),
+		account.Stores{Users: db, Setup: db, APIKeys: db, Links: db, Audit: db},
+		account.NewHasher(hash, c.Hash.Slots, queuePerSlot*c.Hash.Slots, sum), a.Log, secret, a.now, a.logger)
+	if err != nil {
+		return err
+	}
 	a.Ring, err = keyring.New(keyring.Config{Algorithm: jwt.Algorithm(c.Token.Algorithm), Access: c.Token.Access}, db, a.Log, secret, a.now, a.logger)
 	if err != nil {
 		return err
 	}
-	a.Sessions, err = session.New(sessionConfig(c),
-		session.Stores{Sessions: db, Upkeep: db, Attachments: db}, a.Ring, a.Log, secret, a.now, a.logger)
+	a.Sessions, err = session.New(a.sessionConfig(c),
+		session.Stores{Sessions: db, Upkeep: db, Attachments: db, History: db}, a.Ring, a.Log, secret, a.now, a.logger)
 	if err != nil {
 		return err
 	}
@@ -161,9 +175,21 @@ func (a *App) wire(o Options, secret []byte) error {
 	if err != nil {
 		return fmt.Errorf("public_url: %w", err)
 	}
-	a.web, err = web.New(webConfig(c, public), web.Parts{
-		Accounts: a.Accounts, Sessions: a.Sessions, Ring: a.Ring, Log: a.Log, Audit: db,
-		Metrics: a.metrics, Now: a.now, Logger: a.logger,
+	settings := webConfig(c, public)
+	settings.Mail = a.Accounts.Mails()
+	if settings.Brand, err = brandOf(c); err != nil {
+		return err
+	}
+	if settings.Pages, a.words, err = o.readPages(); err != nil {
+		return err
+	}
+	if err := a.wireMail(a.words, public, settings.Pages, o.Transport); err != nil {
+		return err
+	}
+	a.web, err = web.New(settings, web.Parts{
+		Accounts: a.Accounts, Sessions: a.Sessions, Ring: a.Ring, Log: a.Log, Audit: db, Words: a.words,
+		Outbox: a.Outbox, Mails: db, Letters: db, Printer: a.printer,
+		Metrics: a.metrics, Place: a.placeOf, Now: a.now, Logger: a.logger,
 	})
 	return err
 }
@@ -172,22 +198,23 @@ func (a *App) wire(o Options, secret []byte) error {
 // second each, so nobody waits for long before being told to come again.
 const queuePerSlot = 8
 
-func accountConfig(c *config.Config) account.Config {
+func (a *App) accountConfig(c *config.Config) account.Config {
 	return account.Config{
-		SignUpClosed: c.SignUp == "closed",
-		Passwords:    account.PasswordPolicy{MinLength: c.Password.MinLength, Context: c.Password.Words},
+		SignUpClosed: c.SignUp == "closed", SignUpInvited: c.SignUp == "invite",
+		VerifyRequired: c.VerifyEmail == "required", NoMail: !hasMail(c), Place: a.placeOf,
+		Passwords: account.PasswordPolicy{MinLength: c.Password.MinLength, Context: c.Password.Words},
 		Throttle: throttle.Rates{
 			Pair: throttle.Rate(c.Throttle.Pair), Account: throttle.Rate(c.Throttle.Account), Address: throttle.Rate(c.Throttle.Address),
 		},
 	}
 }
 
-func sessionConfig(c *config.Config) session.Config {
+func (a *App) sessionConfig(c *config.Config) session.Config {
 	return session.Config{
 		Issuer: c.PublicURL, Idle: c.Session.Idle, Absolute: c.Session.Absolute, Strict: c.StrictPresence(),
 		Max: c.Session.Max, Claims: c.Token.Claims, MaxTokenBytes: c.Token.MaxBytes,
 		Grace: c.Refresh.Grace, Access: c.Token.Access,
-		Cached: min(c.Session.Cached, cachedWithin(debug.SetMemoryLimit(-1))),
+		Cached: min(c.Session.Cached, cachedWithin(debug.SetMemoryLimit(-1))), Place: a.placeOf,
 	}
 }
 
@@ -205,7 +232,7 @@ func webConfig(c *config.Config, public *url.URL) web.Config {
 		site = http.SameSiteStrictMode
 	}
 	return web.Config{
-		PublicURL: public, Transports: c.Transports, SignUpClosed: c.SignUp == "closed",
+		PublicURL: public, Transports: c.Transports, SignUpClosed: c.SignUp == "closed", SignUpInvite: c.SignUp == "invite",
 		CookieDomain: c.Cookie.Domain, SameSite: site, CORSOrigins: c.CORS.Origins, ReturnTo: c.ReturnTo.Origins,
 		Proxies: c.Proxies, Heartbeat: c.Revocation.Heartbeat, Version: Version,
 	}
@@ -236,7 +263,7 @@ func (a *App) Metrics() http.Handler {
 // Run does what goes on beside requests, until ctx ends and all of it has stopped.
 func (a *App) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, loop := range []func(context.Context){a.Log.Follow, a.Ring.Run, a.Sessions.Run, a.forgetAudit} {
+	for _, loop := range []func(context.Context){a.Log.Follow, a.Ring.Run, a.Accounts.Run, a.Sessions.Run, a.Outbox.Run, a.followPlaces, a.forgetAudit} {
 		all.Go(func() { loop(ctx) })
 	}
 	all.Wait()

@@ -30,14 +30,14 @@ const (
 
 // A Finding is what an examination has to say about one thing.
 type Finding struct {
-	Check string `json:"check"` // database, secret, clock, keys, public_url, proxies, cookies, mail or tls
+	Check string `json:"check"` // database, secret, clock, keys, public_url, proxies, cookies, mail, geo or tls
 	Level Level  `json:"level"`
 	What  string `json:"what"` // what was found, in a sentence
 	Do    string `json:"do"`   // what to do about it; "" for nothing
 }
 
-// Examine looks at the database, the secret, the clock, the keys, the public URL
-// and the cookies of a configuration, and says what to do about each. It makes no
+// Examine looks at the database, the secret, the clock, the keys, the public URL,
+// the cookies and the mail of a configuration, and says what to do about each. It makes no
 // database where there is none. client asks the running server, by its public URL;
 // nil is one of its own.
 func Examine(ctx context.Context, c config.Config, now func() time.Time, client *http.Client) []Finding {
@@ -48,7 +48,8 @@ func Examine(ctx context.Context, c config.Config, now func() time.Time, client 
 	d.records(ctx)
 	d.publicURL(ctx)
 	d.cookies()
-	d.mail()
+	d.mail(ctx)
+	d.geo()
 	d.certificate()
 	return d.findings
 }
@@ -57,6 +58,7 @@ type doctor struct {
 	config   config.Config
 	now      func() time.Time
 	client   *http.Client
+	roots    *x509.CertPool // who vouches for the mail server; nil: whom this machine trusts
 	findings []Finding
 }
 
@@ -95,6 +97,7 @@ func (d *doctor) records(ctx context.Context) {
 	d.findings = append(d.findings, judgeStore(f)...)
 	d.findings = append(d.findings, judgeClock(f, d.now()))
 	d.keys(ctx, a.Ring)
+	d.outbox(ctx, a.Store)
 }
 
 func (d *doctor) databaseAdvice() string {
@@ -221,15 +224,6 @@ func (d *doctor) cookies() {
 		d.find("cookies", Note, "The session cookie is sent to every host under "+domain+" (__Secure-coatcheck), and each of them can set it.",
 			"Keep that only if all those hosts are yours and trusted alike; Go services need SharedCookie in their verifier. Without cookie.domain the cookie stays with one host.")
 	}
-}
-
-func (d *doctor) mail() {
-	if d.config.Loopback() {
-		d.find("mail", Fine, "None is needed on this machine.", "")
-		return
-	}
-	d.find("mail", Note, "No mail is sent, so nobody proves that an address is theirs (verify_email is optional) and nobody can reset a password alone.",
-		"Treat an email as a name that somebody chose. A password is reset with coatcheck user set-password.")
 }
 
 // expiring is how long before its end a certificate is worth a word.

@@ -19,6 +19,7 @@ type Origin struct {
 	IP        string // the client's address, decided by the configured proxies
 	UserAgent string
 	RequestID string
+	Language  string // what the person reads, as the browser says it (Accept-Language); mails are written in it
 }
 
 // An Entry is one security event.
@@ -30,7 +31,7 @@ type Entry struct {
 	Actor     string // who did it: a user or API-key id, "cli", "system", or "" for a stranger
 	UserID    string // whose account it concerns; "" if unknown
 	SessionID string
-	Subject   string // what else it concerns: an id of a key, grant or API key, or a reason
+	Subject   string // what else it concerns: an id of a key, grant or API key, a reason, or what the application calls a device
 	IP        string
 	UserAgent string
 	RequestID string
@@ -59,6 +60,17 @@ const (
 	KeyRotated        Event = "key_rotated"
 	KeysDistrusted    Event = "keys_distrusted"
 	AdministratorMade Event = "administrator_made"
+
+	SignUpAsked       Event = "sign_up_asked" // a mail was to be sent to the address, whether it has an account or not
+	VerificationAsked Event = "verification_asked"
+	EmailVerified     Event = "email_verified"
+	ResetAsked        Event = "reset_asked" // likewise
+	PasswordReset     Event = "password_reset"
+	EmailChangeAsked  Event = "email_change_asked"
+	EmailChanged      Event = "email_changed"
+	UserInvited       Event = "user_invited"
+	CodeFailed        Event = "code_failed"
+	LinkRefused       Event = "link_refused" // a link of ours that is over
 )
 
 // OK is the Outcome of what succeeded.

@@ -12,6 +12,7 @@ func (r *reading) check() {
 	r.checkSession()
 	r.checkToken()
 	r.checkOrigin()
+	r.checkMail()
 	r.checkStorage()
 	r.checkListeners()
 	if r.sound("revocation.heartbeat", "revocation.staleness") && 2*r.Revocation.Heartbeat >= r.Revocation.Staleness {
@@ -85,9 +86,6 @@ func (r *reading) checkToken() {
 func (r *reading) checkOrigin() {
 	if !r.sound("public_url") {
 		return
-	}
-	if r.sound("verify_email") && !r.Given("verify_email") && !r.Loopback() {
-		r.mistake("verify_email", `anyone could sign up with an address that is not theirs, because this version sends no mail to prove it: write verify_email = "optional" if you want that`)
 	}
 	if domain := r.Cookie.Domain; r.sound("cookie.domain") && domain != "" {
 		host := strings.TrimPrefix(r.PublicURL, "https://")

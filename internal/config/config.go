@@ -37,10 +37,10 @@ type Config struct {
 	Transports []string
 	// Networks (CIDR) of reverse proxies whose X-Forwarded headers are believed.
 	Proxies []netip.Prefix
-	// Who may make an account: open is everyone, closed is administrators only.
+	// Who may make an account: open is everyone, invite is who an administrator has invited by mail, closed is administrators only.
 	SignUp string
-	// Whether an address must be proven before it signs in; this version sends no mail, so optional is all there is.
-	// It has to be said in words where public_url is not loopback.
+	// Whether an address must be proven before it has an account: required, the default with mail, or optional.
+	// It has to be said in words where public_url is not loopback and there is no mail.host.
 	VerifyEmail string
 
 	Session    Session
@@ -49,12 +49,16 @@ type Config struct {
 	Cookie     Cookie
 	CORS       CORS
 	Revocation Revocation
+	Brand      Brand
+	Pages      Pages
+	Mail       Mail
 	Password   Password
 	ReturnTo   ReturnTo
 	TLS        TLS
 	Hash       Hash
 	Throttle   Throttle
 	Audit      Audit
+	Geo        Geo
 	Metrics    Metrics
 	Log        Log
 }
@@ -119,6 +123,46 @@ type Revocation struct {
 	Heartbeat time.Duration
 }
 
+// Brand is the [brand] table: what people see of you on the pages and in mails.
+type Brand struct {
+	// What the site is called; none is the host of public_url.
+	Name string
+	// Image file for the top of every page: SVG, PNG, JPEG or WebP, at most 32 KiB.
+	Logo string
+	// Colour of buttons and links as #rrggbb; shades that are easy to read are made of it.
+	Color string
+	// Address of the privacy notice.
+	Privacy string
+	// Address of the terms of use.
+	Terms string
+	// Address where people find help, https: or mailto:.
+	Help string
+}
+
+// Pages is the [pages] table.
+type Pages struct {
+	// Folder whose templates, mails, style.css, theme.css and languages stand in for ours.
+	Folder string
+}
+
+// Mail is the [mail] table: the mail server that takes our mails.
+type Mail struct {
+	// Name of the mail server; without one mails are printed, on a loopback public_url only.
+	Host string
+	// Port of the mail server. Unless given, 465 with mail.tls = "implicit".
+	Port int
+	// Name to sign in to the mail server with; none is not to sign in.
+	User string
+	// Password to sign in to the mail server with.
+	Password Secret
+	// File that holds the value of mail.password.
+	PasswordFile string
+	// How the connection is encrypted: starttls after the greeting, implicit from its beginning, or none, for a server on this machine.
+	TLS string
+	// Address that mails are from, with or without a name: Example <no-reply@example.com>.
+	From string
+}
+
 // Password is the [password] table.
 type Password struct {
 	// Fewest characters in a new password; common passwords are refused at any length.
@@ -169,6 +213,13 @@ type Rate struct {
 type Audit struct {
 	// How long audit entries are kept.
 	Keep time.Duration
+}
+
+// Geo is the [geo] table.
+type Geo struct {
+	// City or Country database in the MaxMind format (.mmdb), by which pages and mails name the place of an address.
+	// It is read again when it changes.
+	Database string
 }
 
 // Metrics is the [metrics] table.

@@ -61,7 +61,7 @@ func Reference() string {
 }
 
 // The files that hold a value instead of the configuration, by the value's name.
-var files = map[string]string{"database": "database_file", "secret": "secret_file"}
+var files = map[string]string{"database": "database_file", "secret": "secret_file", "mail.password": "mail.password_file"}
 
 // keys is the one table behind flags, environment, file and manual.
 var keys = []Key{
@@ -98,12 +98,12 @@ var keys = []Key{
 		func(c *Config) value { return networks(&c.Proxies) },
 	},
 	{
-		"sign_up", "open", "Who may make an account: open is everyone, closed is administrators only.", false,
-		func(c *Config) value { return one(&c.SignUp, "open", "closed") },
+		"sign_up", "open", "Who may make an account: open is everyone, invite is who an administrator has invited by mail, closed is administrators only.", false,
+		func(c *Config) value { return one(&c.SignUp, "open", "invite", "closed") },
 	},
 	{
-		"verify_email", "optional", "Whether an address must be proven before it signs in; this version sends no mail, so optional is all there is.", false,
-		func(c *Config) value { return one(&c.VerifyEmail, "optional") },
+		"verify_email", "required", "Whether an address must be proven before it has an account: required, the default with mail, or optional.", false,
+		func(c *Config) value { return one(&c.VerifyEmail, "required", "optional") },
 	},
 
 	{
@@ -185,6 +185,64 @@ var keys = []Key{
 	},
 
 	{
+		"brand.name", "", "What the site is called; none is the host of public_url.", false,
+		func(c *Config) value { return called(&c.Brand.Name) },
+	},
+	{
+		"brand.logo", "", "Image file for the top of every page: SVG, PNG, JPEG or WebP, at most 32 KiB.", false,
+		func(c *Config) value { return path(&c.Brand.Logo) },
+	},
+	{
+		"brand.color", "", "Colour of buttons and links as #rrggbb; shades that are easy to read are made of it.", false,
+		func(c *Config) value { return color(&c.Brand.Color) },
+	},
+	{
+		"brand.privacy", "", "Address of the privacy notice.", false,
+		func(c *Config) value { return link(&c.Brand.Privacy, "https", "http") },
+	},
+	{
+		"brand.terms", "", "Address of the terms of use.", false,
+		func(c *Config) value { return link(&c.Brand.Terms, "https", "http") },
+	},
+	{
+		"brand.help", "", "Address where people find help, https: or mailto:.", false,
+		func(c *Config) value { return link(&c.Brand.Help, "https", "http", "mailto") },
+	},
+	{
+		"pages.folder", "", "Folder whose templates, mails, style.css, theme.css and languages stand in for ours.", false,
+		func(c *Config) value { return path(&c.Pages.Folder) },
+	},
+
+	{
+		"mail.host", "", "Name of the mail server; without one mails are printed, on a loopback public_url only.", false,
+		func(c *Config) value { return host(&c.Mail.Host) },
+	},
+	{
+		"mail.port", "587", "Port of the mail server. Unless given, 465 with mail.tls = \"implicit\".", false,
+		func(c *Config) value { return whole(&c.Mail.Port, 1, 65535) },
+	},
+	{
+		"mail.user", "", "Name to sign in to the mail server with; none is not to sign in.", false,
+		func(c *Config) value { return visible(&c.Mail.User) },
+	},
+	{
+		"mail.password", "", "Password to sign in to the mail server with.", true,
+		func(c *Config) value { return password(&c.Mail.Password) },
+	},
+	{
+		"mail.password_file", "", "File that holds the value of mail.password.", false,
+		func(c *Config) value { return path(&c.Mail.PasswordFile) },
+	},
+	{
+		"mail.tls", "starttls", "How the connection is encrypted: starttls after the greeting, implicit from its beginning, or none, for a server on this machine.", false,
+		func(c *Config) value { return one(&c.Mail.TLS, "starttls", "implicit", "none") },
+	},
+	{
+		"mail.from", "", "Address that mails are from, with or without a name: Example <no-reply@example.com>.", false,
+		func(c *Config) value { return sender(&c.Mail.From) },
+	},
+
+	{
 		"password.min_length", "8", "Fewest characters in a new password; common passwords are refused at any length.", false,
 		func(c *Config) value { return whole(&c.Password.MinLength, 8, 64) },
 	},
@@ -220,6 +278,10 @@ var keys = []Key{
 	{
 		"audit.keep", "400d", "How long audit entries are kept.", false,
 		func(c *Config) value { return duration(&c.Audit.Keep, day, 3650*day) },
+	},
+	{
+		"geo.database", "", "City or Country database in the MaxMind format (.mmdb), by which pages and mails name the place of an address.", false,
+		func(c *Config) value { return path(&c.Geo.Database) },
 	},
 	{
 		"metrics.listen", "off", "Address for Prometheus metrics, as host:port, apart from everything else; off is none.", false,

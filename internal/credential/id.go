@@ -17,6 +17,7 @@ const (
 	Client  = "cli_"
 	Key     = "key_"
 	APIKey  = "api_"
+	Link    = "lnk_"
 )
 
 // IDLength is the length of every id, prefix included.

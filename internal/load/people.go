@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,9 @@ func (p *people) signIn(c *connection, transport string) (admitted, error) {
 	}), &in)
 	a := admitted{session: in.Session.ID, refresh: in.Tokens.Refresh}
 	for _, cookie := range (&http.Response{Header: header}).Cookies() {
+		if !strings.HasPrefix(cookie.Value, "cks_") {
+			continue // it names the device, not the session
+		}
 		a.cookie = cookie.Name + "=" + cookie.Value
 	}
 	return a, err

@@ -151,6 +151,19 @@ func (m *Manager) List(ctx context.Context, userID, before string, limit int) ([
 	return rows, nil
 }
 
+// Kept returns up to limit sessions of a user below the given id, newest first, with all
+// their grants; those that are over are there until they are swept.
+func (m *Manager) Kept(ctx context.Context, userID, before string, limit int) ([]Kept, error) {
+	rows, err := m.history.Kept(ctx, userID, before, limit)
+	if err != nil {
+		return nil, unavailable("list what is kept of a user", err)
+	}
+	for i := range rows {
+		rows[i].Session.LastSeenAt = later(rows[i].Session.LastSeenAt, m.seen.at(rows[i].Session.ID))
+	}
+	return rows, nil
+}
+
 // Find returns a live session for an administrator, or ErrNoSession.
 func (m *Manager) Find(ctx context.Context, id string) (Standing, error) {
 	st, err := m.store.OfSession(ctx, id)

@@ -20,10 +20,12 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/device"
 	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/revocation"
+	"github.com/coatcheck/coatcheck/internal/throttle"
 )
 
 // Config is what an operator decides about sessions.
@@ -38,6 +40,7 @@ type Config struct {
 	Grace         time.Duration // refresh.grace
 	Access        time.Duration // token.access: how long an answer about a record is remembered
 	Cached        int           // session.cached: the most sessions to remember; 0: a million
+	Place         account.Place // names places in mails
 }
 
 // Stores are where the records are.
@@ -45,6 +48,7 @@ type Stores struct {
 	Sessions    Store
 	Upkeep      UpkeepStore
 	Attachments AttachmentStore
+	History     HistoryStore
 }
 
 // A Manager holds the rules of sessions. It is safe for concurrent use.
@@ -53,9 +57,12 @@ type Manager struct {
 	store   Store
 	upkeep  UpkeepStore
 	attach  AttachmentStore
+	history HistoryStore
 	ring    *keyring.Ring
 	log     *revocation.Log
 	refresh *refreshKeys
+	devices *deviceKey
+	told    *throttle.Limiter // of devices that we do not know
 	now     func() time.Time
 	logger  *slog.Logger
 
@@ -78,12 +85,16 @@ func New(c Config, stores Stores, ring *keyring.Ring, log *revocation.Log, secre
 	if err != nil {
 		return nil, err
 	}
+	devices, err := newDeviceKey(secret)
+	if err != nil {
+		return nil, err
+	}
 	if c.Cached == 0 {
 		c.Cached = 1_000_000
 	}
 	return &Manager{
-		config: c, store: stores.Sessions, upkeep: stores.Upkeep, attach: stores.Attachments,
-		ring: ring, log: log, refresh: keys, now: now, logger: logger,
+		config: c, store: stores.Sessions, upkeep: stores.Upkeep, attach: stores.Attachments, history: stores.History,
+		ring: ring, log: log, refresh: keys, devices: devices, told: throttle.New(now, maxTold), now: now, logger: logger,
 		records: feed.NewMemory[record](log.Set(), c.Cached),
 		tokens:  feed.NewMemory[seenToken](log.Set(), c.Cached/sessionsPerToken),
 	}, nil
@@ -99,6 +110,10 @@ type Opening struct {
 	Tokens   bool // give out an access and a refresh token
 	Audience string
 	Scope    string
+	// Browser says that it is one, which keeps cookies and is known by DeviceCookie
+	// alone: what the last sign-in there gave it, "" if it has none. See Opened.
+	Browser      bool
+	DeviceCookie string
 }
 
 // Tokens are what one client draws.
@@ -114,6 +129,8 @@ type Opened struct {
 	Standing Standing
 	Cookie   string
 	Tokens   Tokens
+	// DeviceCookie is for a browser, to be known by for KnownFor; it opens nothing.
+	DeviceCookie string
 }
 
 // attempts bounds how often a step that lost its swap begins again. Each loss
@@ -167,9 +184,13 @@ func (m *Manager) begin(ctx context.Context, proof account.Proof, o Opening) (Op
 		}
 		opened.Tokens.Refresh = m.refresh.encode(first)
 	}
+	notices, err := m.arrival(ctx, &st, o, &opened)
+	if err != nil {
+		return Opened{}, err
+	}
 	e := audit.New(o.Event, audit.OK, o.From)
-	e.Actor, e.UserID, e.SessionID = st.User.ID, st.User.ID, st.Session.ID
-	if err := m.store.Add(ctx, st.Session, st.Grant, m.config.Max, e); err != nil {
+	e.Actor, e.UserID, e.SessionID, e.Subject = st.User.ID, st.User.ID, st.Session.ID, audit.Safe(o.Device, 64)
+	if err := m.store.Add(ctx, st.Session, st.Grant, m.config.Max, e, notices...); err != nil {
 		return Opened{}, unavailable("add a session", err)
 	}
 	opened.Standing = st
@@ -198,15 +219,15 @@ func (m *Manager) recheck(ctx context.Context, proof account.Proof, st *Standing
 // was over before.
 func (m *Manager) draft(st Standing, proof account.Proof, o Opening) Standing {
 	began := later(st.Now, time.Unix(st.floor(), 0))
-	device := audit.Safe(o.Device, 64)
-	if device == "" {
-		device = DeviceName(o.From.UserAgent)
+	called := audit.Safe(o.Device, 64)
+	if called == "" {
+		called = device.Name(o.From.UserAgent)
 	}
 	st.Session = Session{
 		ID: credential.NewID(credential.Session), UserID: st.User.ID,
 		CreatedAt: began, LastSeenAt: began, Idle: m.config.Idle, ExpiresAt: began.Add(m.config.Absolute),
 		AuthTime: began.Unix(), AMR: proof.AMR(), ACR: proof.ACR(),
-		IP: o.From.IP, UserAgent: audit.Safe(o.From.UserAgent, 256), Device: device, Remember: o.Remember,
+		IP: o.From.IP, UserAgent: audit.Safe(o.From.UserAgent, 256), Device: called, Remember: o.Remember,
 	}
 	st.Grant = Grant{
 		ID: credential.NewID(credential.Grant), SessionID: st.Session.ID, ClientID: st.Client.ID,

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/mail"
 )
 
 // A RefreshRequest asks for a successor.
@@ -165,12 +167,14 @@ func (m *Manager) endGrant(ctx context.Context, st *Standing, reason string, fro
 		what = Ending{Kind: feed.Session, ID: st.Session.ID, Reason: reason}
 	}
 	event, told := audit.SessionEnded, error(ErrEnded)
+	var notices []mail.Message
 	if reason == "refresh_reused" {
 		event, told = audit.RefreshReused, ErrRefreshReused
+		notices = append(notices, account.Notice(mail.RefreshReused, st.User, st.Session.Device, from, st.Now, m.config.Place))
 	}
 	e := audit.New(event, audit.OK, from)
 	e.UserID, e.SessionID, e.Subject = st.User.ID, st.Session.ID, st.Grant.ID
-	n, err := m.store.End(ctx, what, e)
+	n, err := m.store.End(ctx, what, e, notices...)
 	if err != nil {
 		return unavailable("end a grant", err)
 	}

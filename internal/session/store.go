@@ -8,6 +8,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/mail"
 )
 
 // ErrLost is returned by a step whose condition no longer held: the caller
@@ -68,8 +69,8 @@ type Store interface {
 	// Add adds a session with its first grant, and ends the oldest live sessions
 	// of the user beyond max (0: no limit), reason "max". ErrLost, and nothing
 	// added, unless user and client are alive and every OverBefore lies before
-	// s.CreatedAt.
-	Add(ctx context.Context, s Session, g Grant, max int, e audit.Entry) error
+	// s.CreatedAt. The notices are posted in the same step.
+	Add(ctx context.Context, s Session, g Grant, max int, e audit.Entry, notices ...mail.Message) error
 	// OfSession reads a session with its first-party grant; ended ones too.
 	// ErrNone if there is no such record.
 	OfSession(ctx context.Context, id string) (Standing, error)
@@ -81,9 +82,10 @@ type Store interface {
 	// appends a changed entry, or returns ErrLost.
 	Renew(ctx context.Context, r Renewal, e audit.Entry) error
 	// End ends what live things e names and returns how many records that were
-	// (for User, Client and All: 1). Zero changes nothing, appends nothing and
-	// audits nothing.
-	End(ctx context.Context, what Ending, e audit.Entry) (int, error)
+	// (for User, Client and All: 1). Zero changes nothing, appends nothing, audits
+	// nothing and posts nothing. The notices are posted in the same step, so that of
+	// many who end one thing at once one tells of it.
+	End(ctx context.Context, what Ending, e audit.Entry, notices ...mail.Message) (int, error)
 	// List returns up to limit live sessions, by descending id below before (empty:
 	// from the newest), of one user or, with an empty userID, of all, with their users.
 	// Grants are not filled in; Clients names whose they are.
@@ -116,6 +118,25 @@ type UpkeepStore interface {
 	SetTerms(ctx context.Context, t ClientTerms) error
 	// Count returns the number of live sessions.
 	Count(ctx context.Context) (int, error)
+}
+
+// A Kept is a session as it is kept, over or not, with all that was drawn on it.
+type Kept struct {
+	Session Session
+	Grants  []Grant
+}
+
+// HistoryStore tells of all sessions of somebody that are kept, those that are over
+// among them.
+type HistoryStore interface {
+	// Devices reports whether a session of the user is kept, and whether one of the
+	// newest thousand is of a device of this name and has no cookie; those that are
+	// over count, too. An empty name is nobody's.
+	Devices(ctx context.Context, userID, device string) (signedIn, same bool, err error)
+	// Kept returns up to limit sessions of a user, by descending id below before
+	// (empty: from the newest), each with its grants in the order of their ids; those
+	// that are over are there until they are swept.
+	Kept(ctx context.Context, userID, before string, limit int) ([]Kept, error)
 }
 
 // AttachmentStore keeps the application's own JSON beside a session.

@@ -14,6 +14,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 	"github.com/coatcheck/coatcheck/internal/store/sqlstore"
@@ -60,11 +61,11 @@ type faultyStore struct {
 	adding        func()
 }
 
-func (f *faultyStore) Add(ctx context.Context, s session.Session, g session.Grant, max int, e audit.Entry) error {
+func (f *faultyStore) Add(ctx context.Context, s session.Session, g session.Grant, max int, e audit.Entry, notices ...mail.Message) error {
 	if f.adding != nil {
 		f.adding()
 	}
-	return f.Store.Add(ctx, s, g, max, e)
+	return f.Store.Add(ctx, s, g, max, e, notices...)
 }
 
 func (f *faultyStore) Rotate(ctx context.Context, s session.Swap) error {
@@ -77,11 +78,11 @@ func (f *faultyStore) Rotate(ctx context.Context, s session.Swap) error {
 	return f.after
 }
 
-func (f *faultyStore) End(ctx context.Context, what session.Ending, e audit.Entry) (int, error) {
+func (f *faultyStore) End(ctx context.Context, what session.Ending, e audit.Entry, notices ...mail.Message) (int, error) {
 	if f.before != nil {
 		return 0, f.before
 	}
-	n, err := f.Store.End(ctx, what, e)
+	n, err := f.Store.End(ctx, what, e, notices...)
 	if err != nil {
 		return n, err
 	}
@@ -126,13 +127,14 @@ func newWorld(t testing.TB, c session.Config) *world {
 	secret := []byte(strings.Repeat("s", 32))
 	w.log = revocation.New(revocation.Config{Lifetime: c.Access}, w.db, w.now, quiet)
 	w.db.Heard(w.log.Heard)
-	w.accounts = account.New(account.Config{Passwords: account.PasswordPolicy{MinLength: 8}},
-		account.Stores{Users: w.db, Setup: w.db, APIKeys: w.db, Audit: w.db},
-		account.NewHasher(account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1}, 2, 100, hashing.Here), w.log, w.now, quiet)
+	w.accounts, err = account.New(account.Config{Passwords: account.PasswordPolicy{MinLength: 8}},
+		account.Stores{Users: w.db, Setup: w.db, APIKeys: w.db, Links: w.db, Audit: w.db},
+		account.NewHasher(account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1}, 2, 100, hashing.Here), w.log, secret, w.now, quiet)
+	w.must(err)
 	w.ring, err = keyring.New(keyring.Config{Algorithm: jwt.ES256, Access: c.Access}, w.db, w.log, secret, w.now, quiet)
 	w.must(err)
 	w.faults = &faultyStore{Store: w.db}
-	w.Manager, err = session.New(c, session.Stores{Sessions: w.faults, Upkeep: w.db, Attachments: w.db}, w.ring, w.log, secret, w.now, quiet)
+	w.Manager, err = session.New(c, session.Stores{Sessions: w.faults, Upkeep: w.db, Attachments: w.db, History: w.db}, w.ring, w.log, secret, w.now, quiet)
 	w.must(err)
 	w.must(w.log.Hold(t.Context()))
 	w.must(w.ring.Load(t.Context()))

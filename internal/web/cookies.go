@@ -18,6 +18,8 @@ type cookieNames struct {
 	session string
 	access  string
 	refresh string
+	binding string // which browser began a sign-up
+	device  string // which browser has been signed in before
 	secure  bool
 	domain  string
 	site    http.SameSite
@@ -29,11 +31,12 @@ type cookieNames struct {
 func namesFor(c Config) cookieNames {
 	n := cookieNames{
 		session: "__Host-coatcheck", access: "__Host-coatcheck_at", refresh: "__Secure-coatcheck_rt",
-		secure: true, domain: c.CookieDomain, site: c.SameSite,
+		binding: "__Host-coatcheck_signup", device: "__Host-coatcheck_device", secure: true, domain: c.CookieDomain, site: c.SameSite,
 	}
 	switch {
 	case c.PublicURL.Scheme == "http":
 		n.session, n.access, n.refresh, n.secure = "coatcheck_dev", "coatcheck_dev_at", "coatcheck_dev_rt", false
+		n.binding, n.device = "coatcheck_dev_signup", "coatcheck_dev_device"
 	case c.CookieDomain != "":
 		n.session = "__Secure-coatcheck"
 	}
@@ -42,7 +45,7 @@ func namesFor(c Config) cookieNames {
 
 // any reports whether the request bears a cookie of ours.
 func (n cookieNames) any(r *http.Request) bool {
-	for _, name := range []string{n.session, n.access, n.refresh} {
+	for _, name := range []string{n.session, n.access, n.refresh, n.binding} {
 		if _, times := named(r, name); times > 0 {
 			return true
 		}
@@ -96,6 +99,7 @@ func (s *Server) setSession(x *exchange, opened session.Opened) {
 		until = opened.Standing.Session.ExpiresAt
 	}
 	s.cookies.set(x, s.cookies.session, opened.Cookie, "/", until)
+	s.setDevice(x, opened)
 	if _, times := named(x.Request, s.cookies.access); times > 0 {
 		s.clearTokens(x)
 	}
@@ -180,6 +184,9 @@ func (s *Server) holderOf(x *exchange) (session.Holder, error) {
 
 // keyOf returns the API key that the request bears, if it has the route's scope.
 func (s *Server) keyOf(x *exchange) (account.APIKey, error) {
+	if own, ok := ownKey(x); ok {
+		return own, nil
+	}
 	text, present, err := bearerOf(x.Request)
 	if err != nil || !present {
 		return account.APIKey{}, account.ErrNoAPIKey

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 // CK-1, CK-4, ASVS-3.3.1 to 3.3.5, SM-3: what browsers are told of our cookies, in every
@@ -18,22 +20,27 @@ func TestCookieAttributes(t *testing.T) {
 		session  string // what sign-in by cookie sets
 		access   string // what sign-in by token_cookie sets
 		refresh  string
+		device   string // what both set besides
 	}{
 		{
 			"TLS", secure, "__Host-coatcheck=V; Path=/; HttpOnly; Secure; SameSite=Lax",
 			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Lax", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Lax",
+			"__Host-coatcheck_device=V; Path=/; Expires=E; HttpOnly; Secure; SameSite=Lax",
 		},
 		{
 			"strict", strict, "__Host-coatcheck=V; Path=/; HttpOnly; Secure; SameSite=Strict",
 			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Strict", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Strict",
+			"__Host-coatcheck_device=V; Path=/; Expires=E; HttpOnly; Secure; SameSite=Strict",
 		},
 		{
 			"a domain", domain, "__Secure-coatcheck=V; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
 			"__Host-coatcheck_at=V; Path=/; HttpOnly; Secure; SameSite=Lax", "__Secure-coatcheck_rt=V; Path=/v1/token/refresh; HttpOnly; Secure; SameSite=Lax",
+			"__Host-coatcheck_device=V; Path=/; Expires=E; HttpOnly; Secure; SameSite=Lax",
 		},
 		{
 			"plain http on loopback", nil, "coatcheck_dev=V; Path=/; HttpOnly; SameSite=Lax",
 			"coatcheck_dev_at=V; Path=/; HttpOnly; SameSite=Lax", "coatcheck_dev_rt=V; Path=/v1/token/refresh; HttpOnly; SameSite=Lax",
+			"coatcheck_dev_device=V; Path=/; Expires=E; HttpOnly; SameSite=Lax",
 		},
 	}
 	for _, c := range cases {
@@ -43,15 +50,21 @@ func TestCookieAttributes(t *testing.T) {
 			in := func(more string) reply {
 				return s.ask(t, "POST", "/v1/sign-in", `{"email":"ada@example.com","password":"`+goodPassword+`"`+more+`}`).must(t, 200)
 			}
-			wantCookies(t, in(""), c.session)
-			wantCookies(t, in(`,"transport":"token_cookie"`), c.access, c.refresh)
+			wantCookies(t, in(""), c.session, c.device)
+			wantCookies(t, in(`,"transport":"token_cookie"`), c.access, c.refresh, c.device)
 			wantCookies(t, in(`,"transport":"token"`))
 			page := s.ask(t, "POST", "/sign-in", encode("email", "ada@example.com", "password", goodPassword), "Origin", s.origin.String()).must(t, 303)
-			wantCookies(t, page, c.session)
+			wantCookies(t, page, c.session, c.device)
 
 			// SM-5: remembered until the session's end, and no longer.
 			kept := in(`,"remember":true`)
-			for _, cookie := range kept.cookies {
+			for name, cookie := range kept.cookies {
+				if strings.HasSuffix(name, "_device") { // known to the day, longer than any session
+					if until := s.clock.read().Add(session.KnownFor); cookie.Expires.Unix() != until.Unix() {
+						t.Errorf("the device is known until %s, want %s", cookie.Expires, until)
+					}
+					continue
+				}
 				ends, err := time.Parse(time.RFC3339, kept.get(t, ".session.expires_at"))
 				if err != nil || cookie.Expires.Unix() != ends.Unix() {
 					t.Errorf("the cookie ends at %s and the session at %s", cookie.Expires, ends)
@@ -74,7 +87,8 @@ func over(cookie string) string {
 	return name + "=; " + path + "; Expires=Thu, 01 Jan 1970 00:00:01 GMT; " + rest
 }
 
-// wantCookies compares the Set-Cookie headers of an answer, with V for every value.
+// wantCookies compares the Set-Cookie headers of an answer, with V for every value and
+// E for when that of a known device ends.
 func wantCookies(t *testing.T, r reply, want ...string) {
 	t.Helper()
 	lines := r.header.Values("Set-Cookie")
@@ -92,6 +106,10 @@ func wantCookies(t *testing.T, r reply, want ...string) {
 				t.Errorf("the value of %s is in the body", name)
 			}
 			value = "V"
+		}
+		if before, after, dated := strings.Cut(attributes, "Expires="); dated && strings.HasSuffix(name, "_device") {
+			_, rest, _ := strings.Cut(after, "; ")
+			attributes = before + "Expires=E; " + rest
 		}
 		if got := name + "=" + value + "; " + attributes; got != want[i] {
 			t.Errorf("Set-Cookie: %s, want %s", got, want[i])

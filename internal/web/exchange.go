@@ -57,9 +57,23 @@ func (x *exchange) from() audit.Origin {
 	if x.origin == nil {
 		x.origin = &audit.Origin{
 			IP: clientAddress(x.Request, x.server.config.Proxies), UserAgent: x.UserAgent(), RequestID: x.id[0],
+			Language: languageOf(x.Request),
 		}
 	}
 	return *x.origin
+}
+
+// longestLanguage bounds what is kept of an Accept-Language header.
+const longestLanguage = 128
+
+// languageOf returns what the person reads, as the browser says it; "" if it says
+// nothing, or more than anyone can read.
+func languageOf(r *http.Request) string {
+	said := r.Header.Get("Accept-Language")
+	if len(said) > longestLanguage {
+		return ""
+	}
+	return said
 }
 
 // requestID takes over a proxy's id if it is short and plain, else makes one.

@@ -3,30 +3,85 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 // An export is all that is kept about a person, and no secret of it.
 type export struct {
-	User     adminUser        `json:"user"`
-	Sessions []exportedRecord `json:"sessions" about:"those that are live"`
-	Audit    []auditEntry     `json:"audit" about:"what happened to the account, newest first"`
+	User     adminUser         `json:"user"`
+	Sessions []exportedSession `json:"sessions" about:"newest first; those that are over are kept for a while"`
+	Links    []exportedLink    `json:"links" about:"that were mailed, oldest first; each is kept for some hours"`
+	Mails    []exportedMail    `json:"mails" about:"that wait to be sent, or could not be, oldest first"`
+	Audit    []auditEntry      `json:"audit" about:"what happened to the account, newest first"`
 }
 
-// An exportedRecord is a session with what applications keep beside it.
-type exportedRecord struct {
-	ownSession `json:",inline"`
-	Data       jsontext.Value `json:"data" about:"what applications keep with the session"`
+// An exportedSession is a session with what was drawn on it and what applications keep
+// beside it.
+type exportedSession struct {
+	ID         string          `json:"id"`
+	Current    bool            `json:"current"`
+	CreatedAt  time.Time       `json:"created_at"`
+	LastSeenAt time.Time       `json:"last_seen_at"`
+	ExpiresAt  time.Time       `json:"expires_at"`
+	EndedAt    time.Time       `json:"ended_at,omitzero"`
+	EndReason  string          `json:"end_reason,omitzero"`
+	AuthTime   time.Time       `json:"auth_time"`
+	AMR        []string        `json:"amr"`
+	ACR        string          `json:"acr"`
+	IP         string          `json:"ip"`
+	Place      string          `json:"place,omitzero"`
+	UserAgent  string          `json:"user_agent"`
+	Device     string          `json:"device"`
+	Remember   bool            `json:"remember"`
+	Grants     []exportedGrant `json:"grants" about:"what clients may draw on it"`
+	Data       jsontext.Value  `json:"data" about:"what applications keep with the session"`
 }
 
-// exportPage is how much is read of the store at a time.
-const exportPage = 200
+// An exportedGrant says which client may draw what.
+type exportedGrant struct {
+	ID        string    `json:"id"`
+	Client    string    `json:"client"`
+	Audience  string    `json:"audience"`
+	Scope     string    `json:"scope"`
+	CreatedAt time.Time `json:"created_at"`
+	RotatedAt time.Time `json:"rotated_at,omitzero" about:"when a refresh token was last used"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	EndReason string    `json:"end_reason,omitzero"`
+}
+
+// An exportedLink is one that was mailed, and not what opens it.
+type exportedLink struct {
+	Kind      string    `json:"kind"`
+	Email     string    `json:"email"`
+	Name      string    `json:"name,omitzero"`
+	Roles     []string  `json:"roles,omitzero"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// An exportedMail is one in the outbox.
+type exportedMail struct {
+	Kind      string            `json:"kind"`
+	Language  string            `json:"language"`
+	Mentions  map[string]string `json:"mentions" about:"what its words mention"`
+	CreatedAt time.Time         `json:"created_at"`
+	ExpiresAt time.Time         `json:"expires_at"`
+}
+
+// How much is read of the store at a time, and the most mails that are told of.
+const (
+	exportPage  = 200
+	exportMails = 10_000
+)
 
 // getExport answers with all that is kept about the person. It is written as it is
 // read, because nobody knows how long it is; one that breaks off is no valid JSON.
@@ -35,7 +90,7 @@ func (s *Server) getExport(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	rows, err := s.Sessions.List(x.Context(), x.holder.UserID(), "", exportPage)
+	rows, err := s.Sessions.Kept(x.Context(), u.ID, "", exportPage)
 	if err != nil {
 		return err
 	}
@@ -50,14 +105,20 @@ func (s *Server) getExport(x *exchange) error {
 	return nil
 }
 
-func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, u *account.User, rows []session.Listed) error {
+func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, u *account.User, rows []session.Kept) error {
 	if err := write(out, jsontext.BeginObject, "user", adminUserOf(u), "sessions", jsontext.BeginArray); err != nil {
 		return err
 	}
 	if err := s.exportSessions(x, out, rows); err != nil {
 		return err
 	}
-	if err := write(out, jsontext.EndArray, "audit", jsontext.BeginArray); err != nil {
+	if err := write(out, jsontext.EndArray); err != nil {
+		return err
+	}
+	if err := s.exportMailed(x, out, u); err != nil {
+		return err
+	}
+	if err := write(out, "audit", jsontext.BeginArray); err != nil {
 		return err
 	}
 	if err := s.exportAudit(x, out); err != nil {
@@ -66,15 +127,16 @@ func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, u *account.User
 	return write(out, jsontext.EndArray, jsontext.EndObject)
 }
 
-func (s *Server) exportSessions(x *exchange, out *jsontext.Encoder, rows []session.Listed) error {
-	user := x.holder.UserID()
+func (s *Server) exportSessions(x *exchange, out *jsontext.Encoder, rows []session.Kept) error {
 	for len(rows) > 0 {
 		for i := range rows {
 			document, _, err := s.Sessions.Attachment(x.Context(), rows[i].Session.ID)
 			if err != nil {
 				return err
 			}
-			if err := write(out, exportedRecord{ownSession: ownSessionOf(&rows[i], x.holder.SessionID()), Data: document}); err != nil {
+			kept := exportedSessionOf(&rows[i])
+			kept.Current, kept.Data, kept.Place = kept.ID == x.holder.SessionID(), document, s.placeOf(x, kept.IP)
+			if err := write(out, kept); err != nil {
 				return err
 			}
 		}
@@ -82,11 +144,61 @@ func (s *Server) exportSessions(x *exchange, out *jsontext.Encoder, rows []sessi
 			return nil
 		}
 		var err error
-		if rows, err = s.Sessions.List(x.Context(), user, rows[len(rows)-1].Session.ID, exportPage); err != nil {
+		if rows, err = s.Sessions.Kept(x.Context(), x.holder.UserID(), rows[len(rows)-1].Session.ID, exportPage); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func exportedSessionOf(k *session.Kept) exportedSession {
+	v := &k.Session
+	out := exportedSession{
+		ID: v.ID, CreatedAt: v.CreatedAt.UTC(), LastSeenAt: v.LastSeenAt.UTC(), ExpiresAt: v.ExpiresAt.UTC(),
+		EndedAt: v.EndedAt.UTC(), EndReason: v.EndReason, AuthTime: time.Unix(v.AuthTime, 0).UTC(), AMR: v.AMR, ACR: v.ACR,
+		IP: v.IP, UserAgent: v.UserAgent, Device: v.Device, Remember: v.Remember, Grants: []exportedGrant{},
+	}
+	for _, g := range k.Grants {
+		out.Grants = append(out.Grants, exportedGrant{
+			ID: g.ID, Client: g.ClientID, Audience: g.Audience, Scope: g.Scope, CreatedAt: g.CreatedAt.UTC(),
+			RotatedAt: g.RotatedAt.UTC(), EndedAt: g.EndedAt.UTC(), EndReason: g.EndReason,
+		})
+	}
+	return out
+}
+
+// strangers are the kinds of mails that others have sent to an address.
+var strangers = []mail.Kind{mail.FinishSignUp, mail.AccountExists, mail.Invitation, mail.ChangeEmail}
+
+// mayKnow reports whether a user may know that such a mail waits for their address: who
+// has not proven that it is theirs is not told of what others sent there.
+func mayKnow(u *account.User, kind mail.Kind) bool {
+	return u.EmailVerified || !slices.Contains(strangers, kind)
+}
+
+// exportMailed writes the links and the mails.
+func (s *Server) exportMailed(x *exchange, out *jsontext.Encoder, u *account.User) error {
+	links, err := s.Accounts.Links(x.Context(), *u)
+	if err != nil {
+		return err
+	}
+	letters, err := s.Letters.LettersTo(x.Context(), u.Email, exportMails)
+	if err != nil {
+		return fmt.Errorf("list mails: %w", err)
+	}
+	parts := []any{"links", jsontext.BeginArray}
+	for i := range links {
+		l := &links[i]
+		parts = append(parts, exportedLink{Kind: string(l.Kind), Email: l.Email, Name: l.Name, Roles: l.Roles, CreatedAt: l.CreatedAt.UTC(), ExpiresAt: l.ExpiresAt.UTC()})
+	}
+	parts = append(parts, jsontext.EndArray, "mails", jsontext.BeginArray)
+	for i := range letters {
+		l := &letters[i]
+		if mayKnow(u, l.Kind) {
+			parts = append(parts, exportedMail{Kind: string(l.Kind), Language: l.Language, Mentions: l.Values, CreatedAt: l.Created.UTC(), ExpiresAt: l.Expires.UTC()})
+		}
+	}
+	return write(out, append(parts, jsontext.EndArray)...)
 }
 
 func (s *Server) exportAudit(x *exchange, out *jsontext.Encoder) error {

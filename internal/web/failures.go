@@ -38,7 +38,7 @@ var failures = []*fault.Fault{
 	errInvalidJSON, errBadRequest, errCursor, errNotFound, errMethod, errTooLarge, errMediaType, errCrossOrigin, errHost,
 	errProxyNotTrusted, errTwoCookies, errTwoCredentials, errCookieNeeded, errTransport,
 	account.ErrCredentials, account.ErrTooMany, account.ErrSignUpClosed, account.ErrEmailTaken, account.ErrLost,
-	account.ErrSetupOver, account.ErrNoAPIKey, account.ErrScope, account.ErrBusy,
+	account.ErrLinkOver, account.ErrWrongCode, account.ErrNoMail, account.ErrSetupOver, account.ErrNoAPIKey, account.ErrScope, account.ErrBusy,
 	session.ErrNoCredential, session.ErrInvalidToken, session.ErrTokenExpired, session.ErrEnded, session.ErrRefreshReused,
 	session.ErrInvalidTarget, session.ErrInvalidScope, fault.ErrUnavailable, session.ErrTokenTooLarge,
 	session.ErrVersionChanged, session.ErrVersionNeeded,
@@ -115,7 +115,7 @@ func retryAfter(err error, f *fault.Fault) int {
 // challenge is what a 401 must bear (RFC 6750 §3, RFC 9110 §11.6.1).
 func challenge(f *fault.Fault) string {
 	switch f {
-	case session.ErrNoCredential, account.ErrNoAPIKey, account.ErrCredentials:
+	case session.ErrNoCredential, account.ErrNoAPIKey, account.ErrCredentials, account.ErrLinkOver, account.ErrWrongCode:
 		return `Bearer realm="coatcheck"`
 	}
 	return `Bearer realm="coatcheck", error="invalid_token"`

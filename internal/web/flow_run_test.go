@@ -39,7 +39,10 @@ var directives = map[string]func(*run, []string) error{
 	"stop":    func(r *run, _ []string) error { r.app.Stop(); return nil },
 	"break":   func(r *run, _ []string) error { return r.app.Store.Close() },
 	"restart": func(r *run, _ []string) error { return r.restart() },
-	"event":   nil, // a step with expectations: see step
+	"nomail":  (*run).noLetter,
+	"printed": (*run).findPrinted,
+	"event":   nil, // a step with expectations: see perform
+	"mail":    nil, // likewise
 }
 
 // perform carries out one step.
@@ -59,6 +62,9 @@ func (r *run) perform(s step) error {
 		switch words[0] {
 		case "config":
 			return r.configure(words[1:])
+		case "printer":
+			r.stage.prints = true
+			return nil
 		case "hash":
 			memory, err := strconv.ParseUint(words[1], 10, 32)
 			r.stage.hash.MemoryKiB, r.stage.hash.Time = uint32(memory), 2
@@ -70,6 +76,9 @@ func (r *run) perform(s step) error {
 	}
 	if words[0] == "event" {
 		return r.event(words[1:], s.expects)
+	}
+	if words[0] == "mail" {
+		return r.letter(words[1:], s.expects)
 	}
 	if directive, known := directives[words[0]]; known {
 		return directive(r, words[1:])

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/app"
 	"github.com/coatcheck/coatcheck/internal/config"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/hashing"
 )
 
 // A stage is a real server for one flow, on a clock that the flow moves.
@@ -30,6 +32,9 @@ type stage struct {
 	hash     account.HashParameters
 	clock    *clock
 	log      *logBuffer
+	post     *postbox     // where its mails arrive
+	prints   bool         // they are printed instead
+	hashes   atomic.Int64 // of passwords that were made
 
 	app    *app.App
 	origin *url.URL // public_url
@@ -81,7 +86,7 @@ func newStage(t testing.TB, database string) *stage {
 		database = "sqlite:" + filepath.Join(dir, "coatcheck.db")
 	}
 	return &stage{
-		t: t, clock: &clock{now: time.Now().Truncate(time.Second)}, log: &logBuffer{},
+		t: t, clock: &clock{now: time.Now().Truncate(time.Second)}, log: &logBuffer{}, post: &postbox{},
 		hash: account.HashParameters{MemoryKiB: 64, Time: 1, Threads: 1},
 		jars: map[string]*cookiejar.Jar{},
 		settings: map[string]string{
@@ -106,7 +111,11 @@ func (s *stage) start() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.app, err = app.New(ctx, app.Options{Config: loaded.Config, Now: s.clock.read, Hash: &s.hash, Logger: logger})
+	options := app.Options{Config: loaded.Config, Now: s.clock.read, Hash: &s.hash, Sum: s.sum, Transport: s.post, Logger: logger}
+	if s.prints {
+		options.Transport = nil
+	}
+	s.app, err = app.New(ctx, options)
 	if err != nil {
 		cancel()
 		return err
@@ -128,6 +137,12 @@ func (s *stage) start() error {
 	})
 	s.t.Cleanup(s.end)
 	return nil
+}
+
+// sum makes a hash, and counts it.
+func (s *stage) sum(j hashing.Job) ([]byte, error) {
+	s.hashes.Add(1)
+	return hashing.Here(j)
 }
 
 // restart stops the server in order and starts another over the same database.

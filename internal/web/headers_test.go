@@ -30,6 +30,9 @@ var pageHeaders = map[string]string{
 	"Permissions-Policy":           "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
+// shown are the headers of a page that somebody reads.
+var shown = with(pageHeaders, "Content-Type", "text/html; charset=utf-8", "Content-Language", "en", "Vary", "Accept-Language")
+
 func with(base map[string]string, more ...string) map[string]string {
 	out := maps.Clone(base)
 	for i := 0; i < len(more); i += 2 {
@@ -48,10 +51,10 @@ func TestHeaders(t *testing.T) {
 		name, method, path, accept string
 		want                       map[string]string
 	}{
-		{"page", "GET", "/sign-in", html, with(pageHeaders, "Content-Type", "text/html; charset=utf-8")},
+		{"page", "GET", "/sign-in", html, shown},
 		{"page to another page", "GET", "/", html, with(pageHeaders, "Location", "/sign-in")},
-		{"page that is not there", "GET", "/nothing", html, with(pageHeaders, "Content-Type", "text/html; charset=utf-8")},
-		{"page by another method", "PUT", "/sign-in", html, with(pageHeaders, "Content-Type", "text/html; charset=utf-8", "Allow", "GET, HEAD, POST")},
+		{"page that is not there", "GET", "/nothing", html, shown},
+		{"page by another method", "PUT", "/sign-in", html, with(shown, "Allow", "GET, HEAD, POST")},
 		{"stylesheet", "GET", "/static/style.css", "", with(pageHeaders, "Content-Type", "text/css; charset=utf-8", "Cache-Control", "public, max-age=300", "Etag", "*")},
 		{"api", "GET", "/v1/session", "", with(apiHeaders, "Content-Type", "application/problem+json", "Vary", "Origin", "Www-Authenticate", `Bearer realm="coatcheck"`)},
 		{"api that is not there", "GET", "/v1/nothing", "", with(apiHeaders, "Content-Type", "application/problem+json", "Vary", "Origin")},

@@ -118,6 +118,11 @@ func TestEveryEndThroughEveryDoor(t *testing.T) {
 		{"an administrator's new password", func(t *testing.T, w *world) {
 			w.ask(t, "PATCH", "/v1/admin/users/"+w.user, `{"password":"another horse battery"}`, "Authorization", "Bearer "+w.admin).must(t, 200)
 		}, true, 401},
+		{"a link to a new password", func(t *testing.T, w *world) {
+			w.ask(t, "POST", "/v1/password/forgot", `{"email":"ada@example.com"}`).must(t, 202)
+			mailed := w.mail(t, "ada@example.com")
+			w.ask(t, "POST", "/v1/password/reset", `{"token":"`+mailed.Token+`","password":"another horse battery"}`).must(t, 204)
+		}, true, 401},
 		{"an administrator ends all", func(t *testing.T, w *world) {
 			w.ask(t, "DELETE", "/v1/admin/users/"+w.user+"/sessions", "", "Authorization", "Bearer "+w.admin).must(t, 204)
 		}, true, 200},

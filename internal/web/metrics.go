@@ -160,6 +160,7 @@ func (m *Metrics) watch(p Parts) {
 	gauge(hashing, about, prometheus.Labels{"state": "busy"}, slots(func(busy, _, _ int) int { return busy }))
 	gauge(hashing, about, prometheus.Labels{"state": "waiting"}, slots(func(_, waiting, _ int) int { return waiting }))
 	gauge(hashing, about, prometheus.Labels{"state": "total"}, slots(func(_, _, slots int) int { return slots }))
+	m.watchMail(p)
 	p.Log.Watch(func(e feed.Entry) { m.revocations.WithLabelValues(kindLabel(e.Kind)).Inc() })
 }
 

@@ -6,40 +6,88 @@ import (
 	"net/url"
 
 	"github.com/coatcheck/coatcheck/internal/account"
-	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
-// accountPage is how many sessions the account page shows at a time.
-const accountPage = 20
+// How many sessions the account page shows at a time, and how much activity before
+// somebody asks for more.
+const (
+	accountPage    = 20
+	activityAtOnce = 6
+)
 
+// An accountView is the account page.
 type accountView struct {
 	sheet
-	Done     string // what was just done, in words
-	Sessions []ownSession
-	Older    string // the query of the page with older sessions
-	Profile  form
-	Password form
+	Done          string // what was just done, in words
+	Pending       bool   // a mail with a code is on its way
+	AskPassword   bool   // the form for a new password is open
+	Sessions      []ownSession
+	Others        bool   // there are sessions beside this one
+	Older         string // the query of the page with older sessions; empty: there are none
+	Recent        []activity
+	Earlier       []activity // shown on demand
+	OlderActivity string     // as Older
+	Trouble       form       // with what has no form of its own
+	Profile       form
+	Email         form
+	Password      form
+	Delete        form
 }
 
-// dones are what the page can say was done. The address names one of them, so it
+// newAccountView returns a view whose forms are empty.
+func newAccountView() accountView {
+	return accountView{Trouble: formOf(nil), Profile: formOf(nil), Email: formOf(nil), Password: formOf(nil), Delete: formOf(nil)}
+}
+
+// A result is what the page can say was done. The address names one of them, so it
 // cannot be made to say anything else.
-var dones = map[string]string{
-	"name":     "Your name is changed.",
-	"password": "Your password is changed.",
-	"ended":    "The session is ended.",
-	"others":   "All other sessions are ended.",
+type result struct {
+	text    string // key of the catalogue
+	pending bool   // it goes on with a code from a mail
 }
 
-// getAccount shows the person their profile and where they are signed in.
+var results = map[string]result{
+	"name":         {text: "done.name"},
+	"password":     {text: "done.password"},
+	"ended":        {text: "done.ended"},
+	"others":       {text: "done.others"},
+	"email":        {text: "done.email", pending: true},
+	"verification": {text: "done.verification", pending: true},
+	"verified":     {text: "done.verified"},
+	"changed":      {text: "done.changed"},
+}
+
+// getAccount shows the person their profile, where they are signed in, and what
+// happened.
 func (s *Server) getAccount(x *exchange) error {
-	return s.showAccount(x, http.StatusOK, accountView{Profile: formOf(nil), Password: formOf(nil)})
+	return s.showAccount(x, http.StatusOK, newAccountView())
 }
 
 func (s *Server) showAccount(x *exchange, status int, v accountView) error {
 	query := x.URL.Query()
+	v.sheet = s.sheet(x, "account.title")
+	if done, known := results[query.Get("done")]; known {
+		v.Done, v.Pending = v.words.Text(done.text), done.pending
+	}
+	v.Mistaken = v.Trouble.Refused() || v.Profile.Refused() || v.Email.Refused() || v.Password.Refused() || v.Delete.Refused()
+	if v.Profile.Values["name"] == "" && !v.Profile.Refused() {
+		v.Profile.Values["name"] = v.Person.Name
+	}
+	v.AskPassword = v.Password.Refused() || query.Get("do") == "password"
+	if err := s.addSessions(x, &v, query.Get("cursor")); err != nil {
+		return err
+	}
+	if err := s.addActivity(x, &v, query.Get("activity")); err != nil {
+		return err
+	}
+	return s.show(x, status, "account", v)
+}
+
+// addSessions reads where the person is signed in, this device first.
+func (s *Server) addSessions(x *exchange, v *accountView, cursor string) error {
 	w := window{list: home, limit: accountPage}
-	after, err := w.open(query.Get("cursor"))
+	after, err := w.open(cursor)
 	if err != nil {
 		return err
 	}
@@ -48,73 +96,54 @@ func (s *Server) showAccount(x *exchange, status int, v accountView) error {
 		return err
 	}
 	id := func(l *session.Listed) string { return l.Session.ID }
-	shown := pageOf(w, rows, id, func(l *session.Listed) ownSession { return ownSessionOf(l, x.holder.SessionID()) })
-	v.sheet, v.Sessions, v.Done = s.sheet(x, "Your account"), shown.Items, dones[query.Get("done")]
+	shown := pageOf(w, rows, id, func(l *session.Listed) ownSession { return s.ownSessionOf(x, l) })
+	for i := range shown.Items {
+		if shown.Items[i].Current {
+			v.Sessions = append(v.Sessions, shown.Items[i])
+		}
+	}
+	for i := range shown.Items {
+		if !shown.Items[i].Current {
+			v.Sessions, v.Others = append(v.Sessions, shown.Items[i]), true
+		}
+	}
 	if shown.Next != "" {
-		v.Older = "?cursor=" + url.QueryEscape(shown.Next)
+		v.Older, v.Others = "cursor="+url.QueryEscape(shown.Next), true
 	}
-	if v.Profile.Values["name"] == "" && len(v.Profile.Wrong) == 0 {
-		v.Profile.Values["name"] = v.Person.Name
-	}
-	return s.show(x, status, "account", v)
+	return nil
 }
 
-// submitName changes the person's name.
-func (s *Server) submitName(x *exchange) error {
-	in, err := readFields(x, "name")
+func (s *Server) addActivity(x *exchange, v *accountView, cursor string) error {
+	shown, err := s.activities(x, cursor)
 	if err != nil {
 		return err
 	}
-	if _, err := s.rename(x, in["name"]); err != nil {
-		f := formOf(in)
-		if status := f.refuse(x, err); status != 0 {
-			return s.showAccount(x, status, accountView{Profile: f, Password: formOf(nil)})
-		}
-		return err
+	v.Recent = shown.Items
+	if cursor == "" && len(v.Recent) > activityAtOnce {
+		v.Recent, v.Earlier = v.Recent[:activityAtOnce], v.Recent[activityAtOnce:]
 	}
-	return seeOther(x, home+"?done=name")
+	if shown.Next != "" {
+		v.OlderActivity = "activity=" + url.QueryEscape(shown.Next)
+	}
+	return nil
 }
 
-// submitPassword changes the person's password.
-func (s *Server) submitPassword(x *exchange) error {
-	in, err := readFields(x, "current_password", "new_password", "end_others")
-	if err != nil {
-		return err
-	}
-	if err := s.changePassword(x, in["current_password"], in["new_password"], in["end_others"] != ""); err != nil {
-		f := formOf(in)
-		status := f.refuse(x, err)
-		if errors.Is(err, account.ErrCredentials) { // whose account it is was never in question
-			f.Wrong = map[string]string{"current_password": "This is not your current password."}
+// accountAgain shows the page with what is wrong with one of its forms.
+func (s *Server) accountAgain(x *exchange, in map[string]string, err error, pick func(*accountView) *form) error {
+	f := formOf(in)
+	status := s.refuse(x, f, err)
+	if errors.Is(err, account.ErrCredentials) { // whose account it is was never in question
+		field := "password"
+		if _, asked := in["current_password"]; asked {
+			field = "current_password"
 		}
-		if status != 0 {
-			return s.showAccount(x, status, accountView{Profile: formOf(nil), Password: f})
-		}
+		delete(f.Wrong, "")
+		f.Wrong[field] = s.wordsOf(x).Text("account.wrong_password")
+	}
+	if status == 0 {
 		return err
 	}
-	return seeOther(x, home+"?done=password")
-}
-
-// submitEnd ends one of the person's sessions.
-func (s *Server) submitEnd(x *exchange) error {
-	id := x.PathValue("id")
-	if !credential.IsID(credential.Session, id) {
-		return session.ErrNoSession
-	}
-	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from()); err != nil {
-		return err
-	}
-	if id == x.holder.SessionID() {
-		s.clear(x)
-		return seeOther(x, "/signed-out")
-	}
-	return seeOther(x, home+"?done=ended")
-}
-
-// submitEndOthers ends all of the person's sessions but this one.
-func (s *Server) submitEndOthers(x *exchange) error {
-	if _, err := s.Sessions.EndOthers(x.Context(), x.holder, x.from()); err != nil {
-		return err
-	}
-	return seeOther(x, home+"?done=others")
+	v := newAccountView()
+	*pick(&v) = f
+	return s.showAccount(x, status, v)
 }

@@ -2,33 +2,33 @@ package web
 
 import "net/url"
 
-// An advice says what a person can do about an error.
+// An advice says what a person can do about an error: the texts are those under
+// advice.CODE in the catalogue, and this is where the button leads.
 type advice struct {
-	Title string
-	Text  string
-	Link  string // where to go; empty: nowhere
-	Name  string // what the link says
+	address string // empty: there is no button
+	text    string // key of what the button says
 }
-
-const patience = "Wait a moment and load the page again. If it stays like this, tell whoever runs this site, with the reference below."
 
 // advices are by the code of the fault.
 var advices = map[string]advice{
-	"not_found":             {"Not found", "Check the address, or start again from your account.", home, "Go to your account"},
-	"internal":              {"Something went wrong", patience, "", ""},
-	"unavailable":           {"Not available right now", patience, "", ""},
-	"busy":                  {"Busy right now", patience, "", ""},
-	"too_many_attempts":     {"Too many attempts", patience, "", ""},
-	"misdirected":           {"Another address", "Use this address instead.", "/", ""},
-	"cross_origin":          {"Not done", "Nothing has changed. If this was you, open the page here and do it again.", home, "Go to your account"},
-	"duplicate_cookie":      {"Two cookies", "Another site on this domain may have set a cookie of ours. Remove the cookies of this site in the settings of your browser, then sign in again.", "/sign-in", "Sign in"},
-	"sign_up_closed":        {"No new accounts", "Ask whoever runs this site for an account.", "/sign-in", "Sign in"},
-	"setup_over":            {"This link is over", "If there is an administrator already, sign in instead.", "/sign-in", "Sign in"},
-	"transport_not_allowed": {"Not here", "Sign in through the application that you want to use.", "", ""},
+	"not_found":             {home, "error.home"},
+	"internal":              {},
+	"unavailable":           {},
+	"busy":                  {},
+	"too_many_attempts":     {},
+	"misdirected":           {}, // leads to where we really are
+	"cross_origin":          {home, "error.home"},
+	"duplicate_cookie":      {"/sign-in", "error.sign_in"},
+	"sign_up_closed":        {"/sign-in", "error.sign_in"},
+	"setup_over":            {"/sign-in", "error.sign_in"},
+	"transport_not_allowed": {},
+	"link_over":             {"/sign-in", "error.sign_in"},
+	"no_mail":               {"/sign-in", "error.sign_in"},
+	"email_taken":           {"/sign-in", "error.sign_in"},
 }
 
 // otherwise is for what a person meets only by accident.
-var otherwise = advice{"That did not work", "Go back, load the page anew and try again.", home, "Go to your account"}
+var otherwise = advice{home, "error.home"}
 
 // signInAgain are the codes that a person mends by signing in.
 var signInAgain = map[string]bool{
@@ -38,8 +38,9 @@ var signInAgain = map[string]bool{
 type errorView struct {
 	sheet
 	Status   int
-	Sentence string
-	Advice   advice
+	Sentence string // what happened
+	Advice   string // what to do
+	Way      *way   // where to go; nil: nowhere
 	Request  string // its id, for whoever is asked for help
 }
 
@@ -49,20 +50,38 @@ func (s *Server) failPage(x *exchange, p problem) bool {
 	if x.route.who == holder && signInAgain[p.Code] {
 		address := "/sign-in"
 		if safe(x.Method) && s.mayReturn(x.URL.RequestURI()) {
-			address += "?return_to=" + url.QueryEscape(x.URL.RequestURI())
+			address += "?" + onwardQuery(x.URL.RequestURI())
 		}
 		return seeOther(x, address) == nil
 	}
 	if !readsPages(x.Request) {
 		return false
 	}
-	help, known := advices[p.Code]
-	if !known {
-		help = otherwise
-	}
-	if p.Code == errHost.Code {
-		help.Link, help.Name = s.issuer, s.issuer
-	}
-	view := errorView{sheet: s.sheet(x, help.Title), Status: p.Status, Sentence: p.Detail, Advice: help, Request: x.id[0]}
-	return s.show(x, p.Status, "error", view) == nil
+	return s.show(x, p.Status, "error", s.errorView(x, p)) == nil
 }
+
+func (s *Server) errorView(x *exchange, p problem) errorView {
+	help, known := advices[p.Code]
+	about := "advice." + p.Code
+	if !known {
+		help, about = otherwise, "advice.otherwise"
+	}
+	v := errorView{sheet: s.sheet(x, about+".title"), Status: p.Status, Request: x.id[0]}
+	v.Sentence = v.words.Sentence(p.Code, p.Detail)
+	v.Advice = v.words.Text("error.patience")
+	if v.words.Has(about + ".text") {
+		v.Advice = v.words.Text(about + ".text")
+	}
+	switch {
+	case p.Code == errHost.Code:
+		v.Way = &way{Address: s.issuer, Text: v.words.Text("error.issuer", "address", s.issuer)}
+	case p.Code == "link_over" && x.route.path == "/reset" && s.config.Mail:
+		v.Way = &way{Address: "/forgot", Text: v.words.Text("error.forgot")}
+	case help.address != "":
+		v.Way = &way{Address: help.address, Text: v.words.Text(help.text)}
+	}
+	return v
+}
+
+// onwardQuery is the member of a query that carries where to go.
+func onwardQuery(address string) string { return "return_to=" + url.QueryEscape(address) }

@@ -22,11 +22,12 @@ func (s *Server) getSetup(x *exchange) error {
 	return s.showSetup(x, http.StatusOK, token, formOf(nil))
 }
 
-// showSetup shows the form. The token is in the page's address, so not even we are
-// told that as a referrer.
+// showSetup shows the form.
 func (s *Server) showSetup(x *exchange, status int, token string, f form) error {
-	x.Header().Set("Referrer-Policy", "strict-origin")
-	return s.show(x, status, "setup", setupView{sheet: s.sheet(x, "First administrator"), Token: token, Form: f})
+	holdsToken(x)
+	v := setupView{sheet: s.sheet(x, "setup.title"), Token: token, Form: f}
+	v.Mistaken = f.Refused()
+	return s.show(x, status, "setup", v)
 }
 
 // submitSetup makes the first administrator, spends the link for ever, and begins a
@@ -44,7 +45,7 @@ func (s *Server) submitSetup(x *exchange) error {
 	proof, err := s.Accounts.ClaimSetup(x.Context(), in["token"], n, x.from())
 	if err != nil {
 		f := formOf(in)
-		if status := f.refuse(x, err); status != 0 {
+		if status := s.refuse(x, f, err); status != 0 {
 			return s.showSetup(x, status, in["token"], f)
 		}
 		return err

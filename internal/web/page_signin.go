@@ -7,15 +7,34 @@ import (
 	"strings"
 
 	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
-// A signInView is the sign-in page, and the sign-up page.
+// A signInView is the sign-in page, the sign-up page, and the page after it.
 type signInView struct {
 	sheet
-	Form   form
-	Closed bool // new accounts are not open
+	Form       form
+	Done       string // what was just done, in words
+	Open       bool   // everybody may make an account
+	Invitation string // the token of the link that brought the person here; empty: none
 }
+
+// An entrance is a page by which people come in.
+type entrance struct {
+	name  string // of the template
+	title string // key of the catalogue
+}
+
+var (
+	signInEntrance = entrance{"sign_in", "sign_in.title"}
+	signUpEntrance = entrance{"sign_up", "sign_up.title"}
+	mailEntrance   = entrance{"check_mail", "check_mail.title"}
+)
+
+// arrivals are what the sign-in page can say was done. The address names one of them,
+// so it cannot be made to say anything else.
+var arrivals = map[string]string{"reset": "sign_in.reset", "verified": "sign_in.verified", "made": "sign_in.made"}
 
 // getRoot sends people to where they want to be.
 func (s *Server) getRoot(x *exchange) error {
@@ -26,22 +45,32 @@ func (s *Server) getRoot(x *exchange) error {
 }
 
 // getChangePassword is where password managers send people (W3C change-password-url).
-func (s *Server) getChangePassword(x *exchange) error { return seeOther(x, home+"#password") }
+func (s *Server) getChangePassword(x *exchange) error {
+	return seeOther(x, home+"?do=password#password")
+}
 
 // getSignInPage shows the form, unless there is nothing to do.
 func (s *Server) getSignInPage(x *exchange) error {
-	return s.enter(x, "sign_in", "Sign in")
+	v := signInView{Form: formOf(nil)}
+	if key := arrivals[x.URL.Query().Get("done")]; key != "" {
+		v.Done = s.wordsOf(x).Text(key)
+	}
+	return s.enter(x, signInEntrance, v)
 }
 
-// getSignUpPage shows the form, unless there is nothing to do.
+// getSignUpPage shows the form, unless there is nothing to do. Who was invited gets
+// theirs, with the address that was invited, also when somebody is signed in here.
 func (s *Server) getSignUpPage(x *exchange) error {
-	if s.config.SignUpClosed {
+	if token := x.URL.Query().Get("invitation"); token != "" {
+		return s.invited(x, http.StatusOK, token, formOf(nil))
+	}
+	if !s.config.signUpOpen() {
 		return account.ErrSignUpClosed
 	}
-	return s.enter(x, "sign_up", "Create account")
+	return s.enter(x, signUpEntrance, signInView{Form: formOf(nil)})
 }
 
-func (s *Server) enter(x *exchange, name, title string) error {
+func (s *Server) enter(x *exchange, e entrance, v signInView) error {
 	back := x.URL.Query().Get("return_to")
 	if s.visitor(x) {
 		return seeOther(x, s.returnTo(back))
@@ -49,21 +78,47 @@ func (s *Server) enter(x *exchange, name, title string) error {
 	if _, err := s.opening(x, delivery{}); err != nil { // pages work by cookie
 		return err
 	}
-	return s.showEntrance(x, http.StatusOK, name, title, back, formOf(nil))
+	return s.showEntrance(x, http.StatusOK, e, back, v)
 }
 
-// showEntrance shows the sign-in or sign-up form. Browsers hold the address that a
-// form leads to in the end against the page's policy, so that names its origin.
-func (s *Server) showEntrance(x *exchange, status int, name, title, back string, f form) error {
-	view := signInView{sheet: s.sheet(x, title), Form: f, Closed: s.config.SignUpClosed}
-	if s.mayReturn(back) {
-		view.ReturnTo = back
+// invited shows the sign-up form to who opened an invitation. Looking spends nothing.
+func (s *Server) invited(x *exchange, status int, token string, f form) error {
+	link, err := s.Accounts.Peek(x.Context(), token, s.boundSignUp(x))
+	if err != nil {
+		return err
 	}
-	if u, err := url.Parse(view.ReturnTo); err == nil && u.Host != "" {
+	if link.Kind != account.LinkInvite {
+		return account.ErrLinkOver
+	}
+	f.Values["email"] = link.Email
+	if _, typed := f.Values["name"]; !typed {
+		f.Values["name"] = link.Name
+	}
+	return s.showEntrance(x, status, signUpEntrance, "", signInView{Form: f, Invitation: token})
+}
+
+// showEntrance shows such a page. Browsers hold the address that a form leads to in
+// the end against the page's policy, so that names its origin.
+func (s *Server) showEntrance(x *exchange, status int, e entrance, back string, v signInView) error {
+	v.sheet = s.sheet(x, e.title)
+	v.Open, v.Mistaken = s.config.signUpOpen(), v.Form.Refused()
+	if v.Invitation != "" {
+		holdsToken(x)
+	}
+	v.ReturnTo = s.onward(x, back)
+	return s.show(x, status, e.name, v)
+}
+
+// onward returns where a form may lead in the end, and lets the page's policy know.
+func (s *Server) onward(x *exchange, back string) string {
+	if !s.mayReturn(back) {
+		return ""
+	}
+	if u, err := url.Parse(back); err == nil && u.Host != "" {
 		policy := strings.Replace(pagePolicy, "form-action 'self'", "form-action 'self' "+u.Scheme+"://"+u.Host, 1)
 		x.Header().Set("Content-Security-Policy", policy)
 	}
-	return s.show(x, status, name, view)
+	return back
 }
 
 // submitSignIn checks the password and begins a session in the browser.
@@ -77,12 +132,16 @@ func (s *Server) submitSignIn(x *exchange) error {
 		return err
 	}
 	opened, err := s.signIn(x, in["email"], in["password"], opening)
-	return s.entered(x, "sign_in", "Sign in", in, opened, err)
+	if err != nil {
+		return s.entranceAgain(x, signInEntrance, in, err)
+	}
+	return s.entered(x, in["return_to"], opened)
 }
 
-// submitSignUp makes an account and begins a session in the browser.
+// submitSignUp makes an account and begins a session in the browser; where an address
+// is to be proven first, it asks for the code of the mail, whoever has the address.
 func (s *Server) submitSignUp(x *exchange) error {
-	in, err := readFields(x, "email", "password", "name", "return_to")
+	in, err := readFields(x, "email", "password", "name", "return_to", "invitation")
 	if err != nil {
 		return err
 	}
@@ -90,21 +149,40 @@ func (s *Server) submitSignUp(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	opened, err := s.signUp(x, account.NewUser{Email: in["email"], Password: in["password"], Name: in["name"]}, opening)
-	return s.entered(x, "sign_up", "Create account", in, opened, err)
+	n := account.NewUser{Email: in["email"], Password: in["password"], Name: in["name"], Invitation: in["invitation"]}
+	if s.provenFirst(&n) {
+		if err := s.beginSignUp(x, n); err != nil {
+			return s.entranceAgain(x, signUpEntrance, in, err)
+		}
+		f := formOf(map[string]string{"email": in["email"]})
+		return s.showEntrance(x, http.StatusAccepted, mailEntrance, in["return_to"], signInView{Form: f})
+	}
+	opened, err := s.signUp(x, n, opening)
+	if err != nil {
+		return s.entranceAgain(x, signUpEntrance, in, err)
+	}
+	return s.entered(x, in["return_to"], opened)
 }
 
-// entered sends on who has entered, and shows the form again to who has not.
-func (s *Server) entered(x *exchange, name, title string, in map[string]string, opened session.Opened, err error) error {
-	if err != nil {
-		f := formOf(in)
-		if status := f.refuse(x, err); status != 0 {
-			return s.showEntrance(x, status, name, title, in["return_to"], f)
-		}
+// entranceAgain shows the form again to who has not entered.
+func (s *Server) entranceAgain(x *exchange, e entrance, in map[string]string, err error) error {
+	f := formOf(in)
+	status := s.refuse(x, f, err)
+	switch {
+	case status == 0:
+		return err
+	case in["invitation"] == "":
+		return s.showEntrance(x, status, e, in["return_to"], signInView{Form: f})
+	case fault.Of(err) == account.ErrEmailTaken: // the address is fixed, so there is nothing to mend in the form
 		return err
 	}
+	return s.invited(x, status, in["invitation"], f)
+}
+
+// entered sends on who has entered.
+func (s *Server) entered(x *exchange, back string, opened session.Opened) error {
 	s.setSession(x, opened)
-	return seeOther(x, s.returnTo(in["return_to"]))
+	return seeOther(x, s.returnTo(back))
 }
 
 // submitSignOut ends the session of the browser. Who has none is signed out already.
@@ -119,7 +197,17 @@ func (s *Server) submitSignOut(x *exchange) error {
 	return seeOther(x, "/signed-out")
 }
 
+// A signedOutView is the page after signing out.
+type signedOutView struct {
+	sheet
+	Deleted bool // the account is no more
+}
+
 // getSignedOut says that it is done.
 func (s *Server) getSignedOut(x *exchange) error {
-	return s.show(x, http.StatusOK, "signed_out", s.sheet(x, "Signed out"))
+	v := signedOutView{sheet: s.sheet(x, "signed_out.title")}
+	if x.URL.Query().Get("done") == "deleted" {
+		v.Title, v.Deleted = v.words.Text("signed_out.deleted_title"), true
+	}
+	return s.show(x, http.StatusOK, "signed_out", v)
 }

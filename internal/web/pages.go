@@ -2,10 +2,8 @@ package web
 
 import (
 	"bytes"
-	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,53 +12,31 @@ import (
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/catalogue"
 	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
-//go:embed templates static/style.css static/icon.svg
-var assets embed.FS
-
-// readPages reads the templates, each with the layout around it, and what they load.
-func (s *Server) readPages() error {
-	for name, into := range map[string]*document{"style.css": &s.style, "icon.svg": &s.icon} {
-		body, err := assets.ReadFile("static/" + name)
-		if err != nil {
-			return fmt.Errorf("read what pages load: %w", err)
-		}
-		*into = newDocument(body)
-	}
-	s.pages = map[string]*template.Template{}
-	for _, name := range []string{"account", "error", "setup", "sign_in", "sign_up", "signed_out"} {
-		var err error
-		t := template.New(name).Funcs(template.FuncMap{"field": inputOf, "moment": momentOf})
-		if s.pages[name], err = t.ParseFS(assets, "templates/layout.html", "templates/"+name+".html"); err != nil {
-			return fmt.Errorf("read the page %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// getStyle answers with the stylesheet.
-func (s *Server) getStyle(x *exchange) error { return publish(x, "text/css; charset=utf-8", s.style) }
-
-// getIcon answers with the icon.
-func (s *Server) getIcon(x *exchange) error { return publish(x, "image/svg+xml", s.icon) }
-
-// addressOf is where a page finds what it loads: another address for other content, so
-// that no browser shows a new page in an old dress.
-func addressOf(name string, d document) string {
-	return "/static/" + name + "?v=" + strings.Trim(d.tag, `"`)
-}
-
-// A sheet is what every page has around its content.
+// A sheet is what every page has around its content. Templates read it: its names are
+// for operators too.
 type sheet struct {
 	Title    string
+	Mistaken bool            // the page says what is wrong with what was sent
+	Lang     string          // BCP 47
+	Dir      string          // ltr or rtl
 	Style    string          // address of the stylesheet
 	Icon     string          // address of the icon
-	Site     string          // the host that people see in the address bar
+	IconType string          // its media type
+	Logo     string          // address of the operator's logo; empty: none
+	Site     string          // what the site is called; else the host that people see in the address bar
+	Terms    string          // address of the terms of use; empty: none
+	Links    []footLink      // at the end of the page
+	Mail     bool            // mails go out from here
+	Printed  bool            // to nobody but a page for developers
 	Person   *session.Person // who is signed in; nil: nobody, as far as the page knows
 	ReturnTo string          // where to go after signing in; empty: home
+
+	words *catalogue.Language
 }
 
 // Onward is the query that carries ReturnTo to another page.
@@ -71,8 +47,16 @@ func (v sheet) Onward() string {
 	return "?return_to=" + url.QueryEscape(v.ReturnTo)
 }
 
+func (v sheet) language() string { return v.Lang }
+
+// wordsOf returns the language that the person reads.
+func (s *Server) wordsOf(x *exchange) *catalogue.Language {
+	return s.Words.Language(languageOf(x.Request))
+}
+
+// sheet begins a page with the title that the catalogue has under the key.
 func (s *Server) sheet(x *exchange, title string) sheet {
-	v := sheet{Title: title, Style: addressOf("style.css", s.style), Icon: addressOf("icon.svg", s.icon), Site: s.config.PublicURL.Host}
+	v := s.blank(s.wordsOf(x), title)
 	if x.holder.Somebody() {
 		person := x.holder.Person()
 		v.Person = &person
@@ -80,17 +64,41 @@ func (s *Server) sheet(x *exchange, title string) sheet {
 	return v
 }
 
+func (s *Server) blank(words *catalogue.Language, title string) sheet {
+	v := sheet{
+		Title: words.Text(title), Lang: words.Tag(), Dir: words.Dir(), words: words,
+		Style: addressOf("style.css", s.look.style), Icon: addressOf("icon.svg", s.look.icon), IconType: "image/svg+xml",
+		Site: s.config.PublicURL.Host, Terms: s.config.Brand.Terms, Links: s.look.links, Mail: s.config.Mail, Printed: s.Printer != nil,
+	}
+	if s.config.Brand.Name != "" {
+		v.Site = s.config.Brand.Name
+	}
+	if s.look.logoMedia != "" {
+		v.Logo = addressOf("logo", s.look.logo)
+		v.Icon, v.IconType = v.Logo, s.look.logoMedia
+	}
+	return v
+}
+
 // show answers with a page. It is written whole or not at all.
-func (s *Server) show(x *exchange, status int, name string, view any) error {
+func (s *Server) show(x *exchange, status int, name string, view interface{ language() string }) error {
 	var out bytes.Buffer
-	if err := s.pages[name].ExecuteTemplate(&out, "layout", view); err != nil {
+	if err := s.look.pages[view.language()][name].ExecuteTemplate(&out, "layout", view); err != nil {
 		return fmt.Errorf("write the page %s: %w", name, err)
 	}
-	x.Header().Set("Content-Type", "text/html; charset=utf-8")
+	h := x.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", view.language())
+	h.Set("Vary", "Accept-Language")
 	x.WriteHeader(status)
 	_, _ = x.Write(out.Bytes()) // the browser has gone: nobody is left to tell
 	return nil
 }
+
+// holdsToken keeps the address of a page, which holds a token, from whoever the page
+// links to. Not no-referrer: with it a browser sends "Origin: null" with a form (Fetch
+// §3.1), and no form of ours could be told from a stranger's.
+func holdsToken(x *exchange) { x.Header().Set("Referrer-Policy", "strict-origin") }
 
 // seeOther sends the browser on to another page, with GET.
 func seeOther(x *exchange, address string) error {
@@ -112,7 +120,12 @@ func (s *Server) visitor(x *exchange) bool {
 type form struct {
 	Values map[string]string // by the field's name; never a password
 	Wrong  map[string]string // by the field's name; "" is about all of it
+
+	focused *bool // a wrong field was shown, so the cursor is there
 }
+
+// Refused reports whether anything is wrong with it.
+func (f form) Refused() bool { return len(f.Wrong) > 0 }
 
 // readFields reads the named fields of a submitted form.
 func readFields(x *exchange, names ...string) (map[string]string, error) {
@@ -131,7 +144,7 @@ func readFields(x *exchange, names ...string) (map[string]string, error) {
 
 // formOf keeps what was typed, for showing it again. Passwords are not shown again.
 func formOf(fields map[string]string) form {
-	f := form{Values: map[string]string{}, Wrong: map[string]string{}}
+	f := form{Values: map[string]string{}, Wrong: map[string]string{}, focused: new(bool)}
 	for name, value := range fields {
 		if !strings.Contains(name, "password") {
 			f.Values[name] = value
@@ -140,22 +153,27 @@ func formOf(fields map[string]string) form {
 	return f
 }
 
-// refuse puts an error that the person can mend into the form and returns the status
-// to show it with. Zero means that it is another kind of error, for a page of its own.
-func (f form) refuse(x *exchange, err error) int {
+// refuse puts an error that the person can mend into the form, in the person's
+// language, and returns the status to show it with. Zero means that it is another kind
+// of error, for a page of its own.
+func (s *Server) refuse(x *exchange, f form, err error) int {
+	words := s.wordsOf(x)
 	var members fault.Members
 	if errors.As(err, &members) {
 		for _, m := range members {
-			f.Wrong[strings.TrimPrefix(m.Member, "/")] = m.Detail
+			f.Wrong[strings.TrimPrefix(m.Member, "/")] = words.Sentence("", m.Detail)
 		}
 		return http.StatusUnprocessableEntity
 	}
 	at := fault.Of(err)
+	sentence := words.Sentence(at.Code, at.Sentence)
 	switch {
 	case at == account.ErrEmailTaken:
-		f.Wrong["email"] = at.Sentence
-	case slices.Contains([]fault.Kind{fault.Unauthenticated, fault.Conflict, fault.TooMany, fault.Unavailable}, at.Kind):
-		f.Wrong[""] = at.Sentence
+		f.Wrong["email"] = sentence
+	case at == account.ErrWrongCode:
+		f.Wrong["code"] = sentence
+	case slices.Contains([]fault.Kind{fault.Unauthenticated, fault.Conflict, fault.TooMany, fault.Unavailable}, at.Kind) && at != account.ErrLinkOver && at != account.ErrNoMail:
+		f.Wrong[""] = sentence
 	default:
 		return 0
 	}
@@ -170,36 +188,77 @@ func (f form) refuse(x *exchange, err error) int {
 
 // An input is one field of a form with its label, as the layout draws it.
 type input struct {
-	Name, Label, Kind, Autocomplete, Hint string
-	Value, Wrong                          string
+	ID, Name, Label, Kind, Autocomplete, Hint string
+	Value, Wrong                              string
+	First                                     bool // of the wrong ones: the cursor goes there
+	Fixed                                     bool // it cannot be changed
+	Beside                                    *way // a link next to the label
 }
+
+// A way is a link with what it says.
+type way struct{ Address, Text string }
 
 // inputOf is the template function "field".
 func inputOf(f form, name, label, kind, autocomplete, hint string) input {
-	return input{
-		Name: name, Label: label, Kind: kind, Autocomplete: autocomplete, Hint: hint,
+	i := input{
+		ID: name, Name: name, Label: label, Kind: kind, Autocomplete: autocomplete, Hint: hint,
 		Value: f.Values[name], Wrong: f.Wrong[name],
 	}
+	if i.Wrong != "" && f.focused != nil && !*f.focused {
+		i.First, *f.focused = true, true
+	}
+	return i
+}
+
+// In tells apart fields of one name in several forms of a page.
+func (i input) In(form string) input {
+	i.ID = form + "-" + i.Name
+	return i
+}
+
+// Fix shows what cannot be changed.
+func (i input) Fix() input {
+	i.Fixed = true
+	return i
+}
+
+// With adds a link next to the label.
+func (i input) With(text, address string) input {
+	i.Beside = &way{Address: address, Text: text}
+	return i
 }
 
 // Described is the list of ids that explain the field to a screen reader.
 func (i input) Described() string {
 	var ids []string
 	if i.Hint != "" {
-		ids = append(ids, i.Name+"-hint")
+		ids = append(ids, i.ID+"-hint")
 	}
 	if i.Wrong != "" {
-		ids = append(ids, i.Name+"-wrong")
+		ids = append(ids, i.ID+"-wrong")
 	}
 	return strings.Join(ids, " ")
 }
 
-// A moment is a time, for machines and for people. Pages do not know where people
-// are, so they say which clock they mean.
-type moment struct{ Machine, Human string }
+// A moment is a time, for machines and for people.
+type moment struct{ Machine, Human, Day, Ago string }
 
 // momentOf is the template function "moment".
-func momentOf(t time.Time) moment {
-	t = t.UTC()
-	return moment{Machine: t.Format(time.RFC3339), Human: t.Format("2 January 2006, 15:04") + " UTC"}
+func momentOf(words *catalogue.Language, t, now time.Time) moment {
+	return moment{Machine: t.UTC().Format(time.RFC3339), Human: words.Moment(t), Day: words.Date(t), Ago: words.Ago(t, now)}
+}
+
+// shapeOf is the template function "shape": what kind of thing a device is, for its
+// picture.
+func shapeOf(device string) string {
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(device, w) })
+	}
+	switch {
+	case has("iPhone", "iPad", "Android", "iPod"):
+		return "phone"
+	case has("Windows", "Mac", "Linux", "Chrome OS", "ChromeOS", "Ubuntu", "BSD"):
+		return "computer"
+	}
+	return "program"
 }

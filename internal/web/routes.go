@@ -60,12 +60,17 @@ var (
 	versioned = []parameter{{"ETag", "the version of the document"}}
 	matched   = []parameter{{"If-Match", "the ETag of the version that this replaces, or * for any"}}
 	returning = []parameter{{"return_to", "where to go afterwards"}}
+	mailed    = []parameter{{"token", "of the mailed link"}}
 )
 
 // routes is every address there is.
 var routes = []route{
 	// For applications' front ends.
-	{method: "POST", path: "/v1/sign-up", class: api, handle: (*Server).postSignUp, summary: "Make an account and sign in", in: signUpRequest{}, out: signedIn{}, status: http.StatusCreated},
+	{method: "POST", path: "/v1/sign-up", class: api, handle: (*Server).postSignUp, summary: "Make an account and sign in, or mail what makes it once the address is proven", in: signUpRequest{}, out: signedIn{}, status: http.StatusCreated, also: []int{http.StatusAccepted}},
+	{method: "POST", path: "/v1/email/verify", class: api, handle: (*Server).postVerification, summary: "Prove an address by the token or the code of a mail; where a sign-up began in this browser, sign in", in: verificationRequest{}, out: signedIn{}, status: http.StatusCreated, also: []int{http.StatusNoContent}},
+	{method: "POST", path: "/v1/email/verification", class: api, who: holder, handle: (*Server).postVerificationMail, summary: "Mail once more what proves one's address", status: http.StatusAccepted},
+	{method: "POST", path: "/v1/password/forgot", class: api, handle: (*Server).postForgot, summary: "Mail a link to a new password, if there is such an account", in: forgotRequest{}, status: http.StatusAccepted},
+	{method: "POST", path: "/v1/password/reset", class: api, handle: (*Server).postReset, summary: "Set a new password by the token of a mail, and end all sessions", in: resetRequest{}, status: http.StatusNoContent},
 	{method: "POST", path: "/v1/sign-in", class: api, handle: (*Server).postSignIn, summary: "Sign in by email and password", in: signInRequest{}, out: signedIn{}, status: http.StatusOK},
 	{method: "POST", path: "/v1/sign-out", class: api, handle: (*Server).postSignOut, summary: "End the session behind the credential", status: http.StatusNoContent},
 	{
@@ -88,25 +93,41 @@ var routes = []route{
 	{method: "PATCH", path: "/v1/user", class: api, who: holder, handle: (*Server).patchUser, summary: "Change one's name", in: profileRequest{}, out: user{}, status: http.StatusOK},
 	{method: "DELETE", path: "/v1/user", class: api, who: holder, handle: (*Server).deleteUser, summary: "Remove one's account with all that is in it", in: passwordRequest{}, status: http.StatusNoContent},
 	{method: "POST", path: "/v1/user/password", class: api, who: holder, handle: (*Server).postPassword, summary: "Change one's password", in: newPasswordRequest{}, status: http.StatusNoContent},
+	{method: "POST", path: "/v1/user/email", class: api, who: holder, handle: (*Server).postEmail, summary: "Ask for another address, which is one's own once its mailbox has answered", in: emailRequest{}, status: http.StatusAccepted},
+	{method: "GET", path: "/v1/user/activity", class: api, who: holder, handle: (*Server).listActivity, summary: "What happened to one's own account, newest first", out: list[activity]{}, status: http.StatusOK, query: paging},
 	{method: "GET", path: "/v1/user/export", class: api, who: holder, handle: (*Server).getExport, summary: "All that is kept about oneself", out: export{}, status: http.StatusOK},
 
 	// For people.
 	{method: "GET", path: "/{$}", class: page, handle: (*Server).getRoot, summary: "Onwards", status: http.StatusSeeOther},
 	{method: "GET", path: "/sign-in", class: page, handle: (*Server).getSignInPage, summary: "Sign in", status: http.StatusOK, also: []int{http.StatusSeeOther}, query: returning},
 	{method: "POST", path: "/sign-in", class: page, handle: (*Server).submitSignIn, summary: "Sign in", status: http.StatusSeeOther},
-	{method: "GET", path: "/sign-up", class: page, handle: (*Server).getSignUpPage, summary: "Create an account", status: http.StatusOK, also: []int{http.StatusSeeOther}, query: returning},
-	{method: "POST", path: "/sign-up", class: page, handle: (*Server).submitSignUp, summary: "Create an account", status: http.StatusSeeOther},
+	{method: "GET", path: "/sign-up", class: page, handle: (*Server).getSignUpPage, summary: "Create an account", status: http.StatusOK, also: []int{http.StatusSeeOther}, query: append([]parameter{{"invitation", "the token of a mailed invitation"}}, returning...)},
+	{method: "POST", path: "/sign-up", class: page, handle: (*Server).submitSignUp, summary: "Create an account", status: http.StatusSeeOther, also: []int{http.StatusAccepted}},
+	{method: "GET", path: "/verify", class: page, handle: (*Server).getVerify, summary: "Prove an address", status: http.StatusOK, query: mailed},
+	{method: "POST", path: "/verify", class: page, handle: (*Server).submitVerify, summary: "Prove an address", status: http.StatusSeeOther, also: []int{http.StatusOK}},
+	{method: "GET", path: "/verified", class: page, handle: (*Server).getVerified, summary: "The address is proven", status: http.StatusOK},
+	{method: "GET", path: "/forgot", class: page, handle: (*Server).getForgot, summary: "Ask for a new password", status: http.StatusOK},
+	{method: "POST", path: "/forgot", class: page, handle: (*Server).submitForgot, summary: "Ask for a new password", status: http.StatusSeeOther},
+	{method: "GET", path: "/reset", class: page, handle: (*Server).getReset, summary: "Choose a new password", status: http.StatusOK, query: mailed},
+	{method: "POST", path: "/reset", class: page, handle: (*Server).submitReset, summary: "Choose a new password", status: http.StatusSeeOther},
 	{method: "POST", path: "/sign-out", class: page, handle: (*Server).submitSignOut, summary: "Sign out", status: http.StatusSeeOther},
 	{method: "GET", path: "/signed-out", class: page, handle: (*Server).getSignedOut, summary: "It is done", status: http.StatusOK},
-	{method: "GET", path: "/account", class: page, who: holder, handle: (*Server).getAccount, summary: "Profile and sessions", status: http.StatusOK},
+	{method: "GET", path: "/account", class: page, who: holder, handle: (*Server).getAccount, summary: "Profile, devices and security activity", status: http.StatusOK},
 	{method: "POST", path: "/account/name", class: page, who: holder, handle: (*Server).submitName, summary: "Change the name", status: http.StatusSeeOther},
+	{method: "POST", path: "/account/email", class: page, who: holder, handle: (*Server).submitEmail, summary: "Ask for another address", status: http.StatusSeeOther},
+	{method: "POST", path: "/account/verification", class: page, who: holder, handle: (*Server).submitVerification, summary: "Mail the proof of the address once more", status: http.StatusSeeOther},
+	{method: "POST", path: "/account/delete", class: page, who: holder, handle: (*Server).submitDelete, summary: "Remove the account", status: http.StatusSeeOther},
+	{method: "GET", path: "/account/export", class: page, who: holder, handle: (*Server).getExport, summary: "Download one's data", status: http.StatusOK},
 	{method: "POST", path: "/account/password", class: page, who: holder, handle: (*Server).submitPassword, summary: "Change the password", status: http.StatusSeeOther},
 	{method: "POST", path: "/account/sessions/end-others", class: page, who: holder, handle: (*Server).submitEndOthers, summary: "End all other sessions", status: http.StatusSeeOther},
 	{method: "POST", path: "/account/sessions/{id}/end", class: page, who: holder, handle: (*Server).submitEnd, summary: "End a session", status: http.StatusSeeOther},
 	{method: "GET", path: "/setup", class: page, handle: (*Server).getSetup, summary: "First administrator", status: http.StatusOK, query: []parameter{{"token", "of the link that the first start prints"}}},
 	{method: "POST", path: "/setup", class: page, handle: (*Server).submitSetup, summary: "First administrator", status: http.StatusSeeOther},
 	{method: "GET", path: "/.well-known/change-password", class: page, handle: (*Server).getChangePassword, summary: "Where to change a password", status: http.StatusSeeOther},
+	{method: "GET", path: "/dev/mail", class: page, handle: (*Server).getPrintedMails, summary: "Mails that were printed instead of sent, where somebody develops", status: http.StatusOK},
+	{method: "GET", path: "/dev/mail/{id}", class: page, handle: (*Server).getPrintedMail, summary: "One of them as HTML", status: http.StatusOK},
 	{method: "GET", path: "/static/style.css", class: page, handle: (*Server).getStyle, summary: "The stylesheet", status: http.StatusOK, also: []int{http.StatusNotModified}},
+	{method: "GET", path: "/static/logo", class: page, handle: (*Server).getLogo, summary: "The operator's logo", status: http.StatusOK, also: []int{http.StatusNotModified}},
 	{method: "GET", path: "/static/icon.svg", class: page, handle: (*Server).getIcon, summary: "The icon", status: http.StatusOK, also: []int{http.StatusNotModified}},
 
 	// For services and gateways.
@@ -133,6 +154,7 @@ var routes = []route{
 	{method: "GET", path: "/v1/admin/users/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).getUserByID, summary: "One user", out: adminUser{}, status: http.StatusOK},
 	{method: "PATCH", path: "/v1/admin/users/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).patchUserByID, summary: "Change a user", in: userChangeRequest{}, out: adminUser{}, status: http.StatusOK},
 	{method: "DELETE", path: "/v1/admin/users/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).deleteUserByID, summary: "Remove a user with all that was theirs", status: http.StatusNoContent},
+	{method: "POST", path: "/v1/admin/invitations", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).postInvitation, summary: "Mail somebody a link that makes their account", in: invitationRequest{}, out: invitation{}, status: http.StatusAccepted},
 	{method: "GET", path: "/v1/admin/users/{id}/sessions", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).listUserSessions, summary: "List the live sessions of a user, newest first", out: list[adminSession]{}, status: http.StatusOK, query: paging},
 	{method: "DELETE", path: "/v1/admin/users/{id}/sessions", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).endUserSessions, summary: "End all sessions of a user", status: http.StatusNoContent},
 	{method: "GET", path: "/v1/admin/sessions/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).getSessionByID, summary: "One live session", out: adminSession{}, status: http.StatusOK},

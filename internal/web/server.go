@@ -8,7 +8,7 @@
 package web
 
 import (
-	"html/template"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -19,7 +19,9 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/catalogue"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -29,6 +31,10 @@ type Config struct {
 	PublicURL    *url.URL // the issuer; every link is made from it
 	Transports   []string // what sign-in may hand out: cookie, token
 	SignUpClosed bool
+	SignUpInvite bool // only with an invitation
+	Mail         bool // mails go out
+	Brand        Brand
+	Pages        fs.FS         // an operator's templates and stylesheets, by their names; nil: none
 	CookieDomain string        // cookie.domain; empty: host-only
 	SameSite     http.SameSite // cookie.same_site
 	CORSOrigins  []string      // exact origins
@@ -38,6 +44,9 @@ type Config struct {
 	Version      string
 }
 
+// signUpOpen reports whether everybody may make an account.
+func (c Config) signUpOpen() bool { return !c.SignUpClosed && !c.SignUpInvite }
+
 // Parts are what the server is made of.
 type Parts struct {
 	Accounts *account.Directory
@@ -45,7 +54,13 @@ type Parts struct {
 	Ring     *keyring.Ring
 	Log      *revocation.Log
 	Audit    audit.Store
+	Words    *catalogue.Catalogue // what pages say; nil: our own languages
+	Outbox   *mail.Outbox         // for the metrics; nil: there are none of mails
+	Mails    mail.Store           // likewise
+	Letters  mail.RecipientStore  // for the export
+	Printer  *mail.Printer        // what /dev/mail shows; nil: there is no such page
 	Metrics  *Metrics
+	Place    account.Place // names the place of an address; nil knows none
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
@@ -67,9 +82,7 @@ type Server struct {
 
 	metadata document // what does not change while the server runs
 	openapi  document
-	style    document
-	icon     document
-	pages    map[string]*template.Template
+	look     look
 }
 
 // New returns a server.
@@ -85,7 +98,7 @@ func New(c Config, parts Parts) (*Server, error) {
 	if err := s.writeDocuments(); err != nil {
 		return nil, err
 	}
-	if err := s.readPages(); err != nil {
+	if err := s.readLook(); err != nil {
 		return nil, err
 	}
 	s.route()

@@ -19,6 +19,7 @@ type ownSession struct {
 	LastSeenAt time.Time `json:"last_seen_at"`
 	ExpiresAt  time.Time `json:"expires_at"`
 	IP         string    `json:"ip" about:"from where it began"`
+	Place      string    `json:"place,omitzero" about:"where that address is, if a database says so"`
 	UserAgent  string    `json:"user_agent"`
 	Device     string    `json:"device"`
 	AMR        []string  `json:"amr"`
@@ -48,7 +49,7 @@ func (s *Server) listSessions(x *exchange) error {
 		return err
 	}
 	id := func(l *session.Listed) string { return l.Session.ID }
-	view := func(l *session.Listed) ownSession { return ownSessionOf(l, x.holder.SessionID()) }
+	view := func(l *session.Listed) ownSession { return s.ownSessionOf(x, l) }
 	return writeJSON(x, http.StatusOK, pageOf(w, rows, id, view))
 }
 

@@ -50,14 +50,17 @@ func (s *Server) postSignIn(x *exchange) error {
 }
 
 type signUpRequest struct {
-	Email    string `json:"email"`
-	Password string `json:"password"`
-	Name     string `json:"name,omitzero"`
-	delivery `json:",inline"`
+	Email      string `json:"email"`
+	Password   string `json:"password"`
+	Name       string `json:"name,omitzero"`
+	Invitation string `json:"invitation,omitzero" about:"the token of an invitation; the email is then the one that was invited"`
+	delivery   `json:",inline"`
 }
 
-// postSignUp makes an account and begins its first session. That an email is taken
-// is told, which reveals who has an account: without mail there is no other way.
+// postSignUp makes an account and begins its first session. Where an address is to be
+// proven first it mails the proof instead, and answers alike whoever has the address;
+// where it need not be, that an email is taken is told, which reveals who has an
+// account.
 func (s *Server) postSignUp(x *exchange) error {
 	var in signUpRequest
 	if err := readJSON(x, &in); err != nil {
@@ -67,7 +70,14 @@ func (s *Server) postSignUp(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	opened, err := s.signUp(x, account.NewUser{Email: in.Email, Password: in.Password, Name: in.Name}, opening)
+	n := account.NewUser{Email: in.Email, Password: in.Password, Name: in.Name, Invitation: in.Invitation}
+	if s.provenFirst(&n) {
+		if err := s.beginSignUp(x, n); err != nil {
+			return err
+		}
+		return accepted(x)
+	}
+	opened, err := s.signUp(x, n, opening)
 	if err != nil {
 		return err
 	}
@@ -98,6 +108,7 @@ func (s *Server) signUp(x *exchange, n account.NewUser, o session.Opening) (sess
 func (s *Server) opening(x *exchange, d delivery) (session.Opening, error) {
 	o := session.Opening{
 		From: x.from(), Event: audit.SignedIn, Device: d.Device, Remember: d.Remember, Audience: d.Audience, Scope: d.Scope,
+		Browser: d.Transport != transportToken, DeviceCookie: s.deviceCookie(x),
 	}
 	needs := transportToken
 	switch d.Transport {
@@ -122,6 +133,7 @@ func (s *Server) handOut(x *exchange, status int, transport string, opened sessi
 		out.Tokens = tokensOf(opened.Tokens)
 	case transportTokenCookie:
 		s.setTokens(x, opened.Tokens)
+		s.setDevice(x, opened)
 	default:
 		s.setSession(x, opened)
 	}

@@ -85,11 +85,19 @@ func (s *Server) deleteUser(x *exchange) error {
 	if err := readJSON(x, &in); err != nil {
 		return err
 	}
+	if err := s.removeSelf(x, in.Password); err != nil {
+		return err
+	}
+	return noContent(x)
+}
+
+// removeSelf removes the account of the person who asks, if the password is theirs.
+func (s *Server) removeSelf(x *exchange, password string) error {
 	u, err := s.account(x)
 	if err != nil {
 		return err
 	}
-	if _, err := s.Accounts.CheckAgain(x.Context(), u, in.Password, x.from()); err != nil {
+	if _, err := s.Accounts.CheckAgain(x.Context(), u, password, x.from()); err != nil {
 		return err
 	}
 	if err := s.Accounts.Delete(x.Context(), u.ID, u.ID, x.from()); err != nil {
@@ -97,5 +105,5 @@ func (s *Server) deleteUser(x *exchange) error {
 	}
 	s.clear(x)
 	x.Header().Set("Clear-Site-Data", signingOut)
-	return noContent(x)
+	return nil
 }

@@ -12,6 +12,9 @@ import (
 
 const clockOf = `SELECT COALESCE(CAST($1 AS BIGINT), now_ms())`
 
+// acceptLinks removes all links, because one of that future would live until then.
+const acceptLinks = `DELETE FROM link`
+
 const acceptMark = `UPDATE revocation_head SET mark = $1, reach_s = 0, epoch = $2`
 
 const acceptSessions = `UPDATE session SET ended_at = $1, end_reason = 'clock', sweep_at = $1 WHERE ended_at IS NULL`
@@ -46,6 +49,9 @@ func (s *step) acceptClock(e audit.Entry) error {
 	// One by one: a session stamped in that future began after any OverBefore.
 	if _, err := s.exec(acceptSessions, now); err != nil {
 		return fmt.Errorf("end all sessions: %w", err)
+	}
+	if _, err := s.exec(acceptLinks); err != nil {
+		return fmt.Errorf("remove the links: %w", err)
 	}
 	for _, lower := range acceptSeconds {
 		if _, err := s.exec(lower, revocation.Before(s.at)); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -47,6 +48,7 @@ type DB struct {
 	logger  *slog.Logger
 	heard   atomic.Pointer[func([]feed.Entry)]
 	failed  atomic.Pointer[func()]
+	posted  atomic.Pointer[func()]
 	slow    time.Duration // a commit that took longer may have missed tokens: see [DB.step]
 }
 
@@ -81,7 +83,11 @@ var (
 	_ session.Store           = (*DB)(nil)
 	_ session.UpkeepStore     = (*DB)(nil)
 	_ session.AttachmentStore = (*DB)(nil)
+	_ session.HistoryStore    = (*DB)(nil)
 	_ audit.Store             = (*DB)(nil)
+	_ mail.Store              = (*DB)(nil)
+	_ mail.RecipientStore     = (*DB)(nil)
+	_ account.LinkStore       = (*DB)(nil)
 )
 
 // slowCommit leaves a second of the two that an entry's Before reaches beyond
@@ -161,6 +167,9 @@ func (db *DB) step(ctx context.Context, name string, body func(*step) error) err
 	for range 3 {
 		if err := db.noticed(db.engine.write(ctx, s)); err != nil {
 			return err
+		}
+		if len(s.posts) > 0 {
+			db.tellPosted()
 		}
 		if !s.late(db.slow) {
 			return nil

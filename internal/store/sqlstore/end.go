@@ -8,11 +8,12 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 // End ends what is said. See [session.Store].
-func (db *DB) End(ctx context.Context, what session.Ending, e audit.Entry) (int, error) {
+func (db *DB) End(ctx context.Context, what session.Ending, e audit.Entry, notices ...mail.Message) (int, error) {
 	var n int
 	err := db.step(ctx, "end", func(s *step) (err error) {
 		if n, err = s.endWhat(what); err != nil || n == 0 {
@@ -22,6 +23,7 @@ func (db *DB) End(ctx context.Context, what session.Ending, e audit.Entry) (int,
 			e.Event = audit.SessionsEnded
 		}
 		s.audit(e)
+		s.post(notices...)
 		return nil
 	})
 	if err != nil {

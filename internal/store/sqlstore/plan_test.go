@@ -11,7 +11,7 @@ import (
 // Every look-up in a table that grows goes by an index.
 func TestLookupsAreIndexed(t *testing.T) {
 	db := open(t, Options{URL: sqliteURL(t), Now: time.Now})
-	scan := regexp.MustCompile(`SCAN (s|g|a|c|session|session_grant|account|client|revocation|audit|attachment)\b`)
+	scan := regexp.MustCompile(`SCAN (outbox|o|s|g|a|c|session|session_grant|account|client|revocation|audit|attachment|link|l)\b`)
 	for name, query := range map[string]string{
 		"account by id": findUser, "account by email": findByEmail, "accounts": listUsers, "hold an account": holdUser,
 		"terms": terms, "standing of a session": ofSession, "standing of a grant": ofGrant,
@@ -23,6 +23,11 @@ func TestLookupsAreIndexed(t *testing.T) {
 		"attachment": readAttachment, "swap an attachment": swapAttachment, "is live": isLive,
 		"tail": since, "prune": prune, "audit": listAudit + newestFirst, "audit of a user": listAudit + ofUser + newestFirst,
 		"audit of an event": listAudit + ofEvent + newestFirst, "audit of both": listAudit + ofUserAndEvent + newestFirst,
+		"find a link": findLink, "guess at links": guessLinks, "spend a link": spendLink, "replace links of a user": replaceOfUser,
+		"replace links to an address": replaceOfAddress, "links that make an account": endMakers, "links of a former password": endTakeovers,
+		"links of a user": endAllOfUser, "sweep links": sweepLinks,
+		"devices of a user": hasDevice, "kept sessions": keptSessions, "their grants": keptGrants, "kept links": linksOf,
+		"next mail": nextDue, "claim mails": claimLetters, "dead letters": forgetDead,
 		"forget": forgetAudit, "remove a user": deleteUser,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -142,7 +143,7 @@ const oldestBeyond = `
 	ORDER BY s.created_at DESC, s.id DESC LIMIT 1000 OFFSET $4`
 
 // Add adds a session with its first grant. See [session.Store].
-func (db *DB) Add(ctx context.Context, begun session.Session, g session.Grant, limit int, e audit.Entry) error {
+func (db *DB) Add(ctx context.Context, begun session.Session, g session.Grant, limit int, e audit.Entry, notices ...mail.Message) error {
 	amr, err := joinList(begun.AMR)
 	if err != nil {
 		return fmt.Errorf("write methods: %w", err)
@@ -169,6 +170,7 @@ func (db *DB) Add(ctx context.Context, begun session.Session, g session.Grant, l
 			return err
 		}
 		s.audit(e)
+		s.post(notices...)
 		if limit > 0 {
 			return s.endBeyond(limit, begun)
 		}

@@ -33,8 +33,8 @@ func TestPostgresKeepsEveryPromise(t *testing.T) {
 
 func faces(db *DB) storetest.Stores {
 	return storetest.Stores{
-		Revocation: db, Keys: db, Users: db, Setup: db, APIKeys: db,
-		Sessions: db, Upkeep: db, Attachments: db, Audit: db,
+		Revocation: db, Keys: db, Users: db, Setup: db, APIKeys: db, Links: db,
+		Sessions: db, Upkeep: db, Attachments: db, History: db, Audit: db, Mail: db, Recipients: db,
 	}
 }
 

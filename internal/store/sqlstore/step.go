@@ -10,6 +10,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 )
 
@@ -42,6 +43,7 @@ type step struct {
 	dirty  bool // something was changed
 	ends   []ending
 	audits []audit.Entry
+	posts  []mail.Message
 
 	appended []feed.Entry // what was written to the log
 }
@@ -75,7 +77,7 @@ const readTime = `SELECT t.now FROM ` + storeTime
 // transaction was rolled back.
 func (s *step) perform(ctx context.Context, run runner) error {
 	s.ctx, s.run = ctx, run
-	s.ends, s.audits, s.appended, s.dirty = nil, nil, nil, false
+	s.ends, s.audits, s.posts, s.appended, s.dirty = nil, nil, nil, nil, false
 	s.begun = time.Now()
 	if !s.bare {
 		var now int64
@@ -115,10 +117,16 @@ func (s *step) end(kind feed.Kind, id, reason string) {
 // audit notes an entry of the audit log likewise.
 func (s *step) audit(e audit.Entry) { s.audits = append(s.audits, e) }
 
+// post notes mails likewise, for a step of [DB.step].
+func (s *step) post(mails ...mail.Message) { s.posts = append(s.posts, mails...) }
+
 // finish writes what was gathered. Rows come before counters, and the audit
 // counter before that of the log, in every step, so that no two steps can wait
 // for each other: whoever ends or changes a row has held it in the body.
 func (s *step) finish() error {
+	if err := s.writePosts(); err != nil {
+		return err
+	}
 	if len(s.ends) == 0 && len(s.audits) == 0 {
 		return nil
 	}

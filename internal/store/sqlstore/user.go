@@ -11,6 +11,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/mail"
 )
 
 const addUser = `
@@ -199,7 +200,7 @@ const setPassword = `
 const hasUser = `SELECT count(*) FROM account WHERE id = $1`
 
 // SetPassword sets a password. See [account.Store].
-func (db *DB) SetPassword(ctx context.Context, c account.PasswordChange, e audit.Entry) error {
+func (db *DB) SetPassword(ctx context.Context, c account.PasswordChange, e audit.Entry, notices ...mail.Message) error {
 	return db.step(ctx, "set_password", func(s *step) error {
 		counted := 0
 		if e.Event != "" {
@@ -228,8 +229,12 @@ func (db *DB) SetPassword(ctx context.Context, c account.PasswordChange, e audit
 			return err
 		}
 		if e.Event != "" {
+			if err := s.endTakeovers(c.UserID); err != nil {
+				return err
+			}
 			s.audit(e)
 		}
+		s.post(notices...)
 		return nil
 	})
 }

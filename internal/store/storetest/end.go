@@ -29,7 +29,7 @@ var endPromises = []promise{
 		{"one that began in the very second that the end reaches", endBoundary},
 		{"I-10 what is over stays over, and OverBefore never falls", overBeforeNeverFalls},
 	}},
-	{"session.Store.End", "Zero changes nothing, appends nothing and audits nothing.", []proof{
+	{"session.Store.End", "Zero changes nothing, appends nothing, audits nothing and posts nothing.", []proof{
 		{"a session that is over in any way", endOver},
 		{"nothing of that name", endNothing},
 	}},

@@ -81,6 +81,7 @@ type fixture struct {
 	users    []string
 	sessions []string
 	grants   []string
+	links    []string
 }
 
 func newFixture(t *testing.T, open Open) *fixture {

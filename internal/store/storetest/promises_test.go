@@ -12,7 +12,7 @@ import (
 )
 
 // nouns are the packages that declare what they need of a store.
-var nouns = []string{"revocation", "keyring", "audit", "account", "session"}
+var nouns = []string{"revocation", "keyring", "audit", "account", "session", "mail"}
 
 // TestEverySentenceIsProven holds the comments of the Store interfaces and the
 // proofs to each other: a sentence without a proof and a proof of a sentence that

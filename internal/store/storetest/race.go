@@ -11,6 +11,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -75,10 +76,12 @@ type state struct {
 	Sessions map[string]sessionState
 	Grants   map[string]session.Standing
 	APIKeys  []account.APIKey
+	Links    map[string]account.Link
 	Keys     []keyring.StoredKey
 	Version  int64
 	Live     []session.Listed
 	Count    int
+	Mail     mail.Counts
 }
 
 type userState struct {
@@ -101,6 +104,7 @@ func (f *fixture) state(t *testing.T) state {
 	s := state{
 		Head: page.Head, Log: page.Rows, Audit: f.audits(t),
 		Users: map[string]userState{}, Sessions: map[string]sessionState{}, Grants: map[string]session.Standing{},
+		Links: map[string]account.Link{},
 	}
 	for _, id := range f.users {
 		if u, password, err := f.Users.FindUser(ctx, id); !errors.Is(err, account.ErrNoUser) {
@@ -124,6 +128,12 @@ func (f *fixture) state(t *testing.T) state {
 			s.Grants[id] = timeless(st)
 		}
 	}
+	for _, id := range f.links {
+		if l, err := f.Links.FindLink(ctx, id); !errors.Is(err, account.ErrLinkOver) {
+			must(t, err)
+			s.Links[id] = l
+		}
+	}
 	s.APIKeys, err = f.APIKeys.APIKeys(ctx)
 	must(t, err)
 	s.Keys, s.Version, _, err = f.Keys.Keys(ctx)
@@ -131,6 +141,8 @@ func (f *fixture) state(t *testing.T) state {
 	s.Live, err = f.Sessions.List(ctx, "", "", 1000)
 	must(t, err)
 	s.Count, err = f.Upkeep.Count(ctx)
+	must(t, err)
+	s.Mail, err = f.Mail.Counts(ctx)
 	must(t, err)
 	slices.SortFunc(s.Keys, byKeyID)
 	return s

@@ -15,6 +15,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -26,10 +27,14 @@ type Stores struct {
 	Users       account.Store
 	Setup       account.SetupStore
 	APIKeys     account.APIKeyStore
+	Links       account.LinkStore
 	Sessions    session.Store
 	Upkeep      session.UpkeepStore
 	Attachments session.AttachmentStore
+	History     session.HistoryStore
 	Audit       audit.Store
+	Mail        mail.Store
+	Recipients  mail.RecipientStore
 }
 
 // Open makes a fresh, empty store, which is closed when t ends. now is its clock,
@@ -54,9 +59,9 @@ type proof struct {
 func promises() []promise {
 	return slices.Concat(
 		revocationPromises, keyringPromises, auditPromises,
-		userPromises, userChangePromises, setupPromises, apiKeyPromises,
+		userPromises, userChangePromises, setupPromises, apiKeyPromises, linkPromises, linkSpendPromises,
 		sessionPromises, rotatePromises, renewPromises, endPromises, listPromises,
-		upkeepPromises, attachmentPromises,
+		upkeepPromises, attachmentPromises, outboxPromises, noticePromises,
 	)
 }
 

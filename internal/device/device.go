@@ -1,4 +1,5 @@
-package session
+// Package device names what somebody uses, in words by which a person recognises it.
+package device
 
 import (
 	"strings"
@@ -6,8 +7,8 @@ import (
 	"github.com/mileusna/useragent"
 )
 
-// unknownDevice is the name of a device that says nothing about itself.
-const unknownDevice = "an unknown device"
+// unknown is the name of a device that says nothing about itself.
+const unknown = "an unknown device"
 
 // The longest user agent that is looked at, and the longest name of a product
 // taken from one, in bytes.
@@ -16,13 +17,13 @@ const (
 	maxProduct   = 40
 )
 
-// DeviceName returns a few words by which a person recognises a device among
+// Name returns a few words by which a person recognises a device among
 // others: "Firefox on Windows", "Safari on iPhone", "curl", or "an unknown
-// device". It is for people only and decides nothing, since anyone may send any
-// user agent. The words are ours, except the name of a program that is no browser,
+// device". It is for people only and lets nobody in, since anyone may send any user
+// agent. The words are ours, except the name of a program that is no browser,
 // which is at most 40 letters, digits, spaces and "._+-"; all is ASCII and at most
 // 64 characters.
-func DeviceName(userAgent string) string {
+func Name(userAgent string) string {
 	if len(userAgent) > maxUserAgent {
 		userAgent = userAgent[:maxUserAgent]
 	}
@@ -40,7 +41,7 @@ func browserName(userAgent string) string {
 	name, place := browser(userAgent), place(userAgent)
 	switch {
 	case name == "" && place == "":
-		return unknownDevice
+		return unknown
 	case place == "" || isRobot(name):
 		return name
 	case name == "":
@@ -167,7 +168,7 @@ func programName(userAgent, name string) string {
 		return ours
 	}
 	if name == "" {
-		return unknownDevice
+		return unknown
 	}
 	if strings.Contains(userAgent, "CFNetwork/") || strings.Contains(userAgent, "Darwin/") {
 		if strings.Contains(userAgent, "Mac OS X") || strings.Contains(userAgent, "macOS") {

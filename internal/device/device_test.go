@@ -1,4 +1,4 @@
-package session
+package device
 
 import (
 	"strings"
@@ -99,32 +99,32 @@ var devices = []struct{ userAgent, want string }{
 	{"-", "an unknown device"},
 }
 
-func TestDeviceName(t *testing.T) {
+func TestName(t *testing.T) {
 	for _, d := range devices {
-		if got := DeviceName(d.userAgent); got != d.want {
+		if got := Name(d.userAgent); got != d.want {
 			t.Errorf("%s\n\tis called %q, want %q", d.userAgent, got, d.want)
 		}
 	}
 }
 
-func TestDeviceNameOfHostileText(t *testing.T) {
+func TestNameOfHostileText(t *testing.T) {
 	for _, userAgent := range []string{
 		"evil\r\nSet-Cookie: x=y/1.0", "evil\x00/1.0", "\x1b[31mred/1.0", "<script>alert(1)</script>", "name\u202e/1.0", "\xff\xfe/1.0",
 		`"quoted"/1.0`, strings.Repeat("x", 100_000), strings.Repeat("x", 41) + "/1.0", "call +49 800 1234567 now: it's your bank/1.0",
 	} {
-		if got := DeviceName(userAgent); got != unknownDevice {
+		if got := Name(userAgent); got != unknown {
 			t.Errorf("%.60q is called %q", userAgent, got)
 		}
 	}
 }
 
-func FuzzDeviceName(f *testing.F) {
+func FuzzName(f *testing.F) {
 	for _, d := range devices {
 		f.Add(d.userAgent)
 	}
 	f.Add("Mozilla/5.0 (CrOS; Android) \x00\x1b[0m Chrome/")
 	f.Fuzz(func(t *testing.T, userAgent string) {
-		got := DeviceName(userAgent)
+		got := Name(userAgent)
 		if got == "" || len(got) > 64 {
 			t.Fatalf("%q is called %q", userAgent, got)
 		}

@@ -1,0 +1,62 @@
+package web
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/coatcheck/coatcheck/internal/mail"
+)
+
+// watchMail adds the figures of mails that are read when they are asked for.
+func (m *Metrics) watchMail(p Parts) {
+	if p.Outbox == nil {
+		return
+	}
+	count := countMails(p)
+	const about = "Mails in the outbox, counted at most every 15 seconds: that wait to be sent, and that could not be."
+	for state, pick := range map[string]func(mail.Counts) int{
+		"waiting": func(c mail.Counts) int { return c.Waiting },
+		"dead":    func(c mail.Counts) int { return c.Dead },
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "coatcheck_mails", Help: about, ConstLabels: prometheus.Labels{"state": state},
+		}, func() float64 { return float64(pick(count())) }))
+	}
+	for name, figure := range map[string]struct {
+		about string
+		pick  func(mail.Figures) uint64
+	}{
+		"coatcheck_mails_sent_total":   {"Mails that this node has handed to the mail server.", func(f mail.Figures) uint64 { return f.Sent }},
+		"coatcheck_mails_failed_total": {"Attempts to send a mail that failed on this node.", func(f mail.Figures) uint64 { return f.Failed }},
+		"coatcheck_mails_buried_total": {"Mails that this node has given up.", func(f mail.Figures) uint64 { return f.Buried }},
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: figure.about},
+			func() float64 { return float64(figure.pick(p.Outbox.Figures())) }))
+	}
+}
+
+// countMails counts what is in the outbox, seldom. What cannot be counted shows as it
+// was last.
+func countMails(p Parts) func() mail.Counts {
+	var mu sync.Mutex
+	var counted time.Time
+	var last mail.Counts
+	return func() mail.Counts {
+		mu.Lock()
+		defer mu.Unlock()
+		now := p.Now()
+		if !counted.IsZero() && now.Sub(counted) < countEvery {
+			return last
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if c, err := p.Mails.Counts(ctx); err == nil {
+			last = c
+		}
+		counted = now
+		return last
+	}
+}
