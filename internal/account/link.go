@@ -35,6 +35,10 @@ var codeKinds = []LinkKind{LinkSignUp, LinkVerify, LinkEmail}
 // LinkLife is how long a link is good, from when its mail was written down.
 const LinkLife = time.Hour
 
+// CodeLife is how long the code of a link is good: six digits are soon guessed
+// (ASVS-6.5.5), and the link remains.
+const CodeLife = 10 * time.Minute
+
 // MaxGuesses is how many codes may be tried at one link.
 const MaxGuesses = 5
 
@@ -82,7 +86,8 @@ type LinkStore interface {
 	// FindLink returns a live link, or [ErrLinkOver], and changes nothing.
 	FindLink(ctx context.Context, id string) (Link, error)
 	// GuessLinks counts a guess at every live sign_up, verify and email link to the
-	// canonical address, and returns those that had fewer than [MaxGuesses].
+	// canonical address, and returns those that had fewer than [MaxGuesses] and are
+	// younger than [CodeLife].
 	GuessLinks(ctx context.Context, key string) ([]Link, error)
 	// AddUserByLink spends a live sign_up or invite link to the user's address and adds
 	// the user, after which no other such link to it is live; else [ErrLinkOver]. It

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	texttemplate "text/template"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 )
 
 //go:embed templates
-var templates embed.FS
+var ours embed.FS
 
 // Kinds returns all kinds of messages.
 func Kinds() []Kind {
@@ -47,24 +48,34 @@ type Writer struct {
 	site  Site
 	words *catalogue.Catalogue
 	links Links
-	text  map[Kind]*texttemplate.Template
-	html  map[Kind]*htmltemplate.Template
+	read  map[Kind]func() (*templates, error) // each when it is first asked for
+}
+
+// templates are what a kind of mail is written from.
+type templates struct {
+	text *texttemplate.Template
+	html *htmltemplate.Template
 }
 
 // NewWriter reads the templates: NAME.txt and NAME.html for each kind and for "layout",
 // of which those in shadow, an operator's folder, stand in for ours; nil is no folder.
-// Each is tried in every language, and an error names the file.
+// With a folder each is tried in every language, and an error names the file.
 func NewWriter(site Site, words *catalogue.Catalogue, links Links, shadow fs.FS) (*Writer, error) {
 	if site.Name == "" {
 		site.Name = site.PublicURL.Host
 	}
 	w := &Writer{
-		site: site, words: words, links: links,
-		text: map[Kind]*texttemplate.Template{}, html: map[Kind]*htmltemplate.Template{},
+		site: site, words: words, links: links, read: map[Kind]func() (*templates, error){},
+	}
+	for _, kind := range Kinds() {
+		w.read[kind] = sync.OnceValues(func() (*templates, error) { return readTemplates(kind, shadow) })
+	}
+	if shadow == nil {
+		return w, nil
 	}
 	wrong := unknown(shadow)
 	for _, kind := range Kinds() {
-		if err := w.read(kind, shadow); err != nil {
+		if _, err := w.read[kind](); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
@@ -102,26 +113,24 @@ func kindList() string {
 	return strings.Join(names, ", ")
 }
 
-// read reads the templates of a kind.
-func (w *Writer) read(kind Kind, shadow fs.FS) error {
+func readTemplates(kind Kind, shadow fs.FS) (*templates, error) {
 	text, html := texttemplate.New(string(kind)), htmltemplate.New(string(kind))
 	for _, name := range []string{"layout", string(kind)} {
 		source, err := sourceOf(shadow, name+".txt")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := text.New(name + ".txt").Parse(source); err != nil {
-			return fmt.Errorf("the mail %s.txt: %w", name, err)
+			return nil, fmt.Errorf("the mail %s.txt: %w", name, err)
 		}
 		if source, err = sourceOf(shadow, name+".html"); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := html.New(name + ".html").Parse(source); err != nil {
-			return fmt.Errorf("the mail %s.html: %w", name, err)
+			return nil, fmt.Errorf("the mail %s.html: %w", name, err)
 		}
 	}
-	w.text[kind], w.html[kind] = text, html
-	return nil
+	return &templates{text, html}, nil
 }
 
 // sourceOf returns a template of the operator, or else ours.
@@ -134,7 +143,7 @@ func sourceOf(shadow fs.FS, name string) (string, error) {
 			return "", fmt.Errorf("read the mail %s: %w", name, err)
 		}
 	}
-	source, err := fs.ReadFile(templates, "templates/"+name)
+	source, err := fs.ReadFile(ours, "templates/"+name)
 	if err != nil {
 		return "", fmt.Errorf("read the mail %s: %w", name, err)
 	}
@@ -168,20 +177,24 @@ func (w *Writer) Write(l Letter) (Written, error) {
 }
 
 func (w *Writer) write(l Letter, path, code string) (Written, error) {
-	text, known := w.text[l.Kind]
+	read, known := w.read[l.Kind]
 	if !known {
 		return Written{}, fmt.Errorf("there is no mail %q", l.Kind)
+	}
+	from, err := read()
+	if err != nil {
+		return Written{}, err
 	}
 	language := w.words.Language(l.Language)
 	v := w.view(l, language, path, code)
 	out := Written{ID: l.ID, Kind: l.Kind, To: l.To, Language: language.Tag(), Date: l.Created, Link: v.Link, Code: v.Code}
 	var subject, plain, html bytes.Buffer
-	err := errors.Join(
-		text.ExecuteTemplate(&subject, "subject", v),
-		text.ExecuteTemplate(&plain, "layout", v))
+	err = errors.Join(
+		from.text.ExecuteTemplate(&subject, "subject", v),
+		from.text.ExecuteTemplate(&plain, "layout", v))
 	if err == nil {
 		v.Subject = line(subject.String())
-		err = w.html[l.Kind].ExecuteTemplate(&html, "layout", v)
+		err = from.html.ExecuteTemplate(&html, "layout", v)
 	}
 	if err != nil {
 		return Written{}, fmt.Errorf("write the mail %s: %w", l.Kind, err)

@@ -50,7 +50,8 @@ func (s *SMTP) Connect(ctx context.Context) (Line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mail.from: %w", err)
 	}
-	from.Name = line(cmp.Or(from.Name, s.Name))
+	// Beside a letter beyond ASCII a backslash makes a name that nobody reads back.
+	from.Name = strings.ReplaceAll(line(cmp.Or(from.Name, s.Name)), `\`, "")
 	l := &smtpLine{from: *from}
 	client, err := gomail.NewClient(s.Host, s.options(ctx, l)...)
 	if err != nil {

@@ -405,7 +405,7 @@ func TestAnyTextMakesOneMail(t *testing.T) {
 	ours := []string{
 		"Auto-Submitted", "Content-Language", "Content-Type", "Date", "From", "Message-Id", "Mime-Version", "Subject", "To", "X-Auto-Response-Suppress",
 	}
-	nasty := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"\r\n", "\n", "\r", "\r\nBcc: eve@evil.example\r\n\r\n", "\r\n.\r\nRSET\r\n", "=?utf-8?q?=0D=0ABcc:_x?=", "\u2028", "\x00", "<>", "\""}))
+	nasty := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"\r\n", "\n", "\r", "\r\nBcc: eve@evil.example\r\n\r\n", "\r\n.\r\nRSET\r\n", "=?utf-8?q?=0D=0ABcc:_x?=", "\u2028", "\x00", "<>", "\"", "\\ö"}))
 	text := rapid.Custom(func(t *rapid.T) string {
 		return strings.Join(rapid.SliceOfN(nasty, 0, 5).Draw(t, "pieces"), "")
 	})

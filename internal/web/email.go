@@ -47,7 +47,7 @@ func (s *Server) postVerification(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	claim.Browser = s.boundSignUp(x)
+	claim.Browser = s.signUpHere(x).browser
 	var opening session.Opening
 	if claim.Browser != (credential.Hash{}) { // nobody else is given anything
 		if opening, err = s.opening(x, in.delivery); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/catalogue"
@@ -24,7 +25,7 @@ var pageNames = []string{
 
 // A look is how pages look: their templates in every language, and what they load.
 type look struct {
-	pages     map[string]map[string]*template.Template // by language and name
+	pages     map[string]map[string]pageReader // by language and name
 	style     document
 	icon      document
 	logo      document
@@ -32,8 +33,13 @@ type look struct {
 	links     []footLink
 }
 
-// readLook reads all of it, an operator's files over ours, and tries every page, so
-// that a mistake in one is found now and not by the first person who meets it.
+// A pageReader returns a page, which it reads when it is first asked for: a server
+// that shows few pages in one language should not keep all of them in all.
+type pageReader func() (*template.Template, error)
+
+// readLook reads all of it, an operator's files over ours. Of those every page is
+// tried, so that a mistake is found now and not by the first person who meets it; that
+// there is none in ours is for tests to say.
 func (s *Server) readLook() error {
 	if s.Words == nil {
 		words, err := catalogue.Load(nil)
@@ -49,17 +55,14 @@ func (s *Server) readLook() error {
 		return err
 	}
 	s.look.links = s.config.Brand.footLinks()
-	s.look.pages = map[string]map[string]*template.Template{}
+	s.look.pages = map[string]map[string]pageReader{}
 	if err := knownPages(s.config.Pages); err != nil {
 		return err
 	}
 	for _, words := range s.Words.Languages() {
-		pages := map[string]*template.Template{}
+		pages := map[string]pageReader{}
 		for _, name := range pageNames {
-			var err error
-			if pages[name], err = s.readPage(name, words); err != nil {
-				return err
-			}
+			pages[name] = sync.OnceValues(func() (*template.Template, error) { return s.readPage(name, words) })
 		}
 		s.look.pages[words.Tag()] = pages
 	}
@@ -67,6 +70,15 @@ func (s *Server) readLook() error {
 		return nil
 	}
 	return s.tryPages()
+}
+
+// write writes a page.
+func (l *look) write(to io.Writer, language, name string, view any) error {
+	page, err := l.pages[language][name]()
+	if err != nil {
+		return err
+	}
+	return page.ExecuteTemplate(to, "layout", view)
 }
 
 // readStyle reads the stylesheet, ours or the operator's in its place, then the
@@ -189,7 +201,7 @@ func (s *Server) tryPages() error {
 	told := map[string]bool{}
 	for _, words := range s.Words.Languages() {
 		for _, sample := range s.samples(words) {
-			err := s.look.pages[words.Tag()][sample.name].ExecuteTemplate(io.Discard, "layout", sample.view)
+			err := s.look.write(io.Discard, words.Tag(), sample.name, sample.view)
 			if err != nil && !told[err.Error()] {
 				wrong, told[err.Error()] = append(wrong, fmt.Errorf("write a page: %w", err)), true
 			}

@@ -65,7 +65,7 @@ func (s *Server) getReset(x *exchange) error {
 }
 
 func (s *Server) showReset(x *exchange, status int, token string, f form) error {
-	link, err := s.Accounts.Peek(x.Context(), token, s.boundSignUp(x))
+	link, err := s.Accounts.Peek(x.Context(), token, s.signUpHere(x).browser)
 	if err != nil {
 		return err
 	}

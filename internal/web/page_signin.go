@@ -83,7 +83,7 @@ func (s *Server) enter(x *exchange, e entrance, v signInView) error {
 
 // invited shows the sign-up form to who opened an invitation. Looking spends nothing.
 func (s *Server) invited(x *exchange, status int, token string, f form) error {
-	link, err := s.Accounts.Peek(x.Context(), token, s.boundSignUp(x))
+	link, err := s.Accounts.Peek(x.Context(), token, s.signUpHere(x).browser)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *Server) submitSignUp(x *exchange) error {
 	}
 	n := account.NewUser{Email: in["email"], Password: in["password"], Name: in["name"], Invitation: in["invitation"]}
 	if s.provenFirst(&n) {
-		if err := s.beginSignUp(x, n); err != nil {
+		if err := s.beginSignUp(x, n, in["return_to"]); err != nil {
 			return s.entranceAgain(x, signUpEntrance, in, err)
 		}
 		f := formOf(map[string]string{"email": in["email"]})

@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/session"
 )
 
 // A verifyView is the page behind a mailed link, and the page that takes its code.
@@ -53,7 +55,8 @@ func (s *Server) showVerify(x *exchange, status int, in map[string]string, f for
 		v.ReturnTo = s.onward(x, in["return_to"])
 		return s.show(x, status, "verify", v)
 	}
-	link, err := s.Accounts.Peek(x.Context(), in["token"], s.boundSignUp(x))
+	here := s.signUpOnPage(x)
+	link, err := s.Accounts.Peek(x.Context(), in["token"], here.browser)
 	if err != nil {
 		return err
 	}
@@ -64,10 +67,14 @@ func (s *Server) showVerify(x *exchange, status int, in map[string]string, f for
 	holdsToken(x)
 	v := verifyView{sheet: s.sheet(x, "verify."+about+"_title"), Token: in["token"], Email: link.Email, Form: f}
 	v.Text, v.Submit = v.words.Text("verify."+about+"_text", "email", link.Email), v.words.Text("verify."+about+"_submit")
+	back := in["return_to"]
+	if back == "" && link.Bound {
+		back = here.returnTo
+	}
 	if link.Kind == account.LinkSignUp && !link.Bound {
 		v.Choose, v.Text = true, v.words.Text("verify.elsewhere_text", "email", link.Email)
 	}
-	v.Mistaken, v.ReturnTo = f.Refused(), s.onward(x, in["return_to"])
+	v.Mistaken, v.ReturnTo = f.Refused(), s.onward(x, back)
 	return s.show(x, status, "verify", v)
 }
 
@@ -78,12 +85,15 @@ func (s *Server) submitVerify(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	opening, err := s.opening(x, delivery{})
-	if err != nil {
-		return err
+	here := s.signUpOnPage(x)
+	var opening session.Opening
+	if here.browser != (credential.Hash{}) { // nobody else is signed in
+		if opening, err = s.opening(x, delivery{}); err != nil {
+			return err
+		}
 	}
 	done, err := s.verify(x, account.Verification{
-		Token: in["token"], Email: in["email"], Code: in["code"], Password: in["password"], Browser: s.boundSignUp(x),
+		Token: in["token"], Email: in["email"], Code: in["code"], Password: in["password"], Browser: here.browser,
 	})
 	if err != nil {
 		return s.verifyAgain(x, in, err)
@@ -100,6 +110,17 @@ func (s *Server) submitVerify(x *exchange) error {
 	}
 	return s.verified(x, done, in["return_to"])
 }
+
+// signUpOnPage is signUpHere where a page may sign somebody in.
+func (s *Server) signUpOnPage(x *exchange) begunSignUp {
+	if !s.pagesSignIn() {
+		return begunSignUp{}
+	}
+	return s.signUpHere(x)
+}
+
+// pagesSignIn reports whether pages may sign people in, which they do by cookie.
+func (s *Server) pagesSignIn() bool { return slices.Contains(s.config.Transports, transportCookie) }
 
 // verifyAgain asks again. A password is asked for where there is none yet, which is no
 // mistake of the person's.
@@ -123,7 +144,7 @@ func (s *Server) verifyAgain(x *exchange, in map[string]string, err error) error
 func (s *Server) verified(x *exchange, done account.Verified, back string) error {
 	signedIn := s.visitor(x) && x.holder.UserID() == done.User.ID
 	switch {
-	case done.Kind == account.LinkSignUp:
+	case done.Kind == account.LinkSignUp && s.pagesSignIn():
 		address := "/sign-in?done=made"
 		if s.mayReturn(back) {
 			address += "&" + onwardQuery(back)

@@ -83,7 +83,7 @@ func (s *Server) blank(words *catalogue.Language, title string) sheet {
 // show answers with a page. It is written whole or not at all.
 func (s *Server) show(x *exchange, status int, name string, view interface{ language() string }) error {
 	var out bytes.Buffer
-	if err := s.look.pages[view.language()][name].ExecuteTemplate(&out, "layout", view); err != nil {
+	if err := s.look.write(&out, view.language(), name, view); err != nil {
 		return fmt.Errorf("write the page %s: %w", name, err)
 	}
 	h := x.Header()

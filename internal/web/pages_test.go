@@ -37,7 +37,7 @@ func TestPages(t *testing.T) {
 			for _, view := range []any{sample.view, poisoned(sample.view, hostile)} {
 				t.Run(words.Tag()+"/"+sample.name, func(t *testing.T) {
 					var out bytes.Buffer
-					if err := s.look.pages[words.Tag()][sample.name].ExecuteTemplate(&out, "layout", view); err != nil {
+					if err := s.look.write(&out, words.Tag(), sample.name, view); err != nil {
 						t.Fatal(err)
 					}
 					root, err := html.Parse(&out)
@@ -221,7 +221,7 @@ func TestAFolderStandsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := s.look.pages["de"]["signed_out"].ExecuteTemplate(&out, "layout", signedOutView{sheet: s.blank(s.Words.Language("de"), "signed_out.title")}); err != nil {
+	if err := s.look.write(&out, "de", "signed_out", signedOutView{sheet: s.blank(s.Words.Language("de"), "signed_out.title")}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "<h1>Bye from Shop</h1>") || !strings.Contains(out.String(), "Zum Inhalt springen") {

@@ -72,7 +72,7 @@ func (s *Server) postSignUp(x *exchange) error {
 	}
 	n := account.NewUser{Email: in.Email, Password: in.Password, Name: in.Name, Invitation: in.Invitation}
 	if s.provenFirst(&n) {
-		if err := s.beginSignUp(x, n); err != nil {
+		if err := s.beginSignUp(x, n, ""); err != nil {
 			return err
 		}
 		return accepted(x)

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"encoding/base64"
+
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/credential"
 )
@@ -15,31 +17,43 @@ func (s *Server) provenFirst(n *account.NewUser) bool {
 	return s.Accounts.VerifyRequired() && n.Invitation == ""
 }
 
+// A begunSignUp is what a browser remembers of a sign-up that began in it. In the
+// cookie the secret stands first, which has one length, and then the address.
+type begunSignUp struct {
+	browser  credential.Hash // of the secret that it was given; zero: none was
+	returnTo string          // where the person wanted to go, to be judged again; empty: nowhere
+}
+
 // beginSignUp mails what finishes a sign-up, and gives the browser a secret of its own.
-// Whoever opens the link in this browser goes on as the person who began here; in any
-// other they prove the mailbox and nothing else.
-func (s *Server) beginSignUp(x *exchange, n account.NewUser) error {
+// Whoever opens the link in this browser goes on as the person who began here, and to
+// where they wanted to go; in any other they prove the mailbox and nothing else.
+func (s *Server) beginSignUp(x *exchange, n account.NewUser, back string) error {
 	secret := credential.NewSecret()
 	if err := s.Accounts.BeginSignUp(x.Context(), n, secret.Hash(), x.from()); err != nil {
 		return err
 	}
-	s.cookies.set(x, s.cookies.binding, secret.Encode(), "/", s.Now().Add(signUpBinding))
+	value := secret.Encode()
+	if s.mayReturn(back) {
+		value += base64.RawURLEncoding.EncodeToString([]byte(back))
+	}
+	s.cookies.set(x, s.cookies.binding, value, "/", s.Now().Add(signUpBinding))
 	return nil
 }
 
-// boundSignUp returns the hash of what the browser was given when a sign-up began in
-// it; the zero Hash, which matches no link, where there is none or no secret of ours.
-// Two of them count as none: one was put there by someone else.
-func (s *Server) boundSignUp(x *exchange) credential.Hash {
+// signUpHere returns what this browser remembers; nothing, which matches no link, where
+// there is no cookie of ours. Two of them count as none: one was put there by someone
+// else.
+func (s *Server) signUpHere(x *exchange) begunSignUp {
 	text, err := one(x.Request, s.cookies.binding)
-	if err != nil {
-		return credential.Hash{}
+	if err != nil || len(text) < credential.SecretLength {
+		return begunSignUp{}
 	}
-	secret, ok := credential.ParseSecret(text)
-	if !ok {
-		return credential.Hash{}
+	secret, ok := credential.ParseSecret(text[:credential.SecretLength])
+	back, err := base64.RawURLEncoding.Strict().DecodeString(text[credential.SecretLength:])
+	if !ok || err != nil {
+		return begunSignUp{}
 	}
-	return secret.Hash()
+	return begunSignUp{browser: secret.Hash(), returnTo: string(back)}
 }
 
 // unbindSignUp takes the secret back from a browser that has no more use for it.

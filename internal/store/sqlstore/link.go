@@ -144,7 +144,9 @@ const guessLinks = `
 // GuessLinks counts a guess. See [account.LinkStore].
 func (db *DB) GuessLinks(ctx context.Context, key string) ([]account.Link, error) {
 	var links []account.Link
+	var now time.Time
 	err := db.step(ctx, "guess_links", func(s *step) error {
+		now = s.at
 		rows, err := s.run.QueryContext(s.ctx, guessLinks, key, s.at.UnixMilli())
 		links, err = collect(rows, err, scanLink)
 		s.dirty = true
@@ -153,7 +155,9 @@ func (db *DB) GuessLinks(ctx context.Context, key string) ([]account.Link, error
 	if err != nil {
 		return nil, fmt.Errorf("count a guess: %w", err)
 	}
-	return slices.DeleteFunc(links, func(l account.Link) bool { return l.Guesses > account.MaxGuesses }), nil
+	return slices.DeleteFunc(links, func(l account.Link) bool {
+		return l.Guesses > account.MaxGuesses || now.Sub(l.CreatedAt) >= account.CodeLife
+	}), nil
 }
 
 const spendLink = endLinks + `expires_at > $1 AND id = $2 RETURNING ` + linkColumns

@@ -42,9 +42,10 @@ var linkPromises = []promise{
 	{"account.LinkStore.FindLink", "FindLink returns a live link, or [ErrLinkOver], and changes nothing.", []proof{
 		{"V-87 however often it is asked", findLink},
 	}},
-	{"account.LinkStore.GuessLinks", "GuessLinks counts a guess at every live sign_up, verify and email link to the canonical address, and returns those that had fewer than [MaxGuesses].", []proof{
+	{"account.LinkStore.GuessLinks", "GuessLinks counts a guess at every live sign_up, verify and email link to the canonical address, and returns those that had fewer than [MaxGuesses] and are younger than [CodeLife].", []proof{
 		{"those and no others", guessLinks},
 		{"eight at once make five", guessRace},
+		{"ASVS-6.5.5 for ten minutes", guessInTime},
 	}},
 	{"account.LinkStore.SweepLinks", "SweepLinks removes up to limit links that are old, spent or not, and returns how many.", []proof{
 		{"those and no others, batch by batch", sweepLinks},

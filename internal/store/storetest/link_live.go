@@ -112,6 +112,15 @@ func guessLinks(t *testing.T, f *fixture) {
 	equal(t, "what a guess may open", f.guessed(t, u.EmailKey), []string(nil))
 }
 
+func guessInTime(t *testing.T, f *fixture) {
+	l := f.addLink(t, draftLink(account.LinkSignUp, "", "a@example.com"))
+	f.clock.Advance(account.CodeLife - time.Second)
+	equal(t, "what a guess may open", f.guessed(t, l.EmailKey), []string{l.ID})
+	f.clock.Advance(time.Second)
+	equal(t, "what a guess may open later", f.guessed(t, l.EmailKey), []string(nil))
+	f.wantLink(t, l, true) // by its token it is as good as ever
+}
+
 func guessRace(t *testing.T, f *fixture) {
 	l := f.addLink(t, draftLink(account.LinkSignUp, "", "a@example.com"))
 	got := make([]int, racers)
