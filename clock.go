@@ -14,15 +14,15 @@ import (
 type clock struct {
 	now    func() time.Time
 	mark   atomic.Int64 // the highest time read, Unix nanoseconds
-	behind atomic.Int64 // by how much the wall clock was behind the last heartbeat, in nanoseconds; 0: by nothing
+	issuer atomic.Int64 // the highest time that the issuer has told, likewise
 }
 
 // An instant is one reading of a clock.
 type instant struct {
 	at   time.Time // as it was read, with its monotonic reading if it has one
 	wall int64     // the same, Unix nanoseconds
-	own  int64     // Unix nanoseconds, never less than at an earlier reading
-	unix int64     // the same, or the issuer's time if that is later: what decides
+	unix int64     // Unix nanoseconds, never less than at an earlier reading: how long something takes
+	late int64     // the same, or the issuer's time if that is later: what has expired
 }
 
 // grain is how finely the highest time is kept.
@@ -35,7 +35,7 @@ func (c *clock) read() instant {
 	if wall > mark+int64(grain) {
 		c.mark.CompareAndSwap(mark, wall) // if another was faster, it is within a moment
 	}
-	return instant{at: at, wall: wall, own: max(wall, mark), unix: max(wall+c.behind.Load(), mark)}
+	return instant{at: at, wall: wall, unix: max(wall, mark), late: max(wall, mark, c.issuer.Load())}
 }
 
 // raise sees to it that the time is not before the given one, Unix nanoseconds.
@@ -48,16 +48,24 @@ func (c *clock) raise(to int64) {
 	}
 }
 
-// told takes the time of a heartbeat, in Unix seconds, which was heard at now. It does
-// not last: where an issuer's clock was far ahead and is set right, so are we.
-func (c *clock) told(now instant, unix int64) {
-	c.behind.Store(max(0, unix*int64(time.Second)-now.wall))
+// told takes the time that the issuer has told, in Unix seconds.
+func (c *clock) told(unix int64) {
+	for at := unix * int64(time.Second); ; {
+		told := c.issuer.Load()
+		if told >= at || c.issuer.CompareAndSwap(told, at) {
+			return
+		}
+	}
 }
 
-func (t instant) seconds() int64 { return t.unix / int64(time.Second) }
+// forget lets go of what the issuer has told: in a new epoch, in which nothing of the
+// one before is good, its clock may have been set right.
+func (c *clock) forget() { c.issuer.Store(0) }
+
+func (t instant) seconds() int64 { return t.late / int64(time.Second) }
 
 // time returns the instant as a time of the wall clock.
-func (t instant) time() time.Time { return time.Unix(0, t.unix) }
+func (t instant) time() time.Time { return time.Unix(0, t.late) }
 
 func (t instant) add(d time.Duration) int64 { return t.unix + int64(d) }
 

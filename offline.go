@@ -43,7 +43,7 @@ const (
 // stale: under Offline, unless the clock is behind a time that it has shown
 // before, because then nothing can be said to have expired.
 func (v *Verifier) trustsOffline(now instant) bool {
-	behind := time.Duration(now.own - now.wall)
+	behind := time.Duration(now.unix - now.wall)
 	return v.config.WhenStale == Offline && behind <= jwt.Leeway && v.life.Err() == nil
 }
 
@@ -99,7 +99,7 @@ func (v *Verifier) save(ctx context.Context, now instant) {
 	raw := v.keys.raw
 	v.keys.mu.Unlock()
 	kept, err := json.Marshal(state{
-		Version: stateVersion, Issuer: v.config.Issuer, Time: now.own, Keys: raw, Entries: v.set.Entries(),
+		Version: stateVersion, Issuer: v.config.Issuer, Time: now.unix, Keys: raw, Entries: v.set.Entries(),
 	})
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, storeTimeout)

@@ -166,6 +166,9 @@ func (f *follower) snapshot(c *connection, id string, s *feed.Snapshot) {
 		f.whole = false
 		return
 	}
+	if s.Epoch != f.epoch {
+		v.clock.forget()
+	}
 	f.epoch, f.seq, f.last = s.Epoch, s.Seq, id
 	f.whole, f.good = true, true
 	told := &heard{clock: &v.clock, at: c.began, old: snapshotAge}
@@ -198,7 +201,6 @@ func (f *follower) entry(id string, e feed.Entry) error {
 func (f *follower) heartbeat(c *connection, h *feed.Heartbeat) error {
 	v := f.v
 	now := v.clock.read()
-	v.clock.told(now, h.At)
 	v.sign(c)
 	if !f.whole {
 		return nil
@@ -206,6 +208,7 @@ func (f *follower) heartbeat(c *connection, h *feed.Heartbeat) error {
 	if h.Seq != f.seq || h.Epoch != f.epoch {
 		return errMissed
 	}
+	v.clock.told(h.At)
 	if h.AgeMS < 0 || h.AgeMS > int64(longestAge/time.Millisecond) {
 		return errLate
 	}

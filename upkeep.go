@@ -32,7 +32,7 @@ func (v *Verifier) live() {
 	swept := v.clock.read().unix
 	for {
 		now := v.clock.read()
-		if behind := time.Duration(now.unix - now.wall); behind > jwt.Leeway {
+		if behind := time.Duration(now.late - now.wall); behind > jwt.Leeway {
 			v.complain(&v.behind, "coatcheck: the clock went back, or is behind the issuer's; until it catches up, nothing becomes younger",
 				fmt.Errorf("it is %v behind", behind.Round(time.Second)))
 		}
