@@ -2,8 +2,10 @@ package docs_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -249,14 +252,22 @@ func (tour *tour) status(address string) int {
 // freeAddress returns an address of localhost at which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
+	lastPort.CompareAndSwap(0, 10_000+rand.Int32N(20_000))
+	for range 1000 {
+		address := fmt.Sprintf("localhost:%d", lastPort.Add(1))
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return net.JoinHostPort("localhost", port)
+	t.Fatal("no port is free")
+	return ""
 }
+
+// lastPort was given out last. Ports come from below those that the system gives to
+// connections, or somebody could be connected from one before the server listens.
+var lastPort atomic.Int32
