@@ -20,7 +20,7 @@ const module = "github.com/coatcheck/coatcheck"
 // its own, and none of its own line. "internal/x" is written "x", and the root
 // package ".". What ends in "/" is every folder below.
 var layers = [][]string{
-	{"credential", "cookie", "jwt", "feed", "fault", "catalogue", "device", "place", "hashing"},
+	{"credential", "cookie", "jwt", "feed", "fault", "catalogue", "device", "place", "hashing", "loopback"},
 	{".", "revocation", "audit", "throttle", "mail", "outbound", "load", "advice"},
 	{"keyring"},
 	{"account"},
@@ -35,7 +35,7 @@ var layers = [][]string{
 
 // alone are the packages that services link: they and their tests use the
 // standard library and each other.
-var alone = []string{".", "cookie", "jwt", "feed"}
+var alone = []string{".", "cookie", "jwt", "feed", "loopback"}
 
 // exceptions narrow a line: these may be imported by the named packages only.
 var exceptions = map[string][]string{

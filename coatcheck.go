@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/jwt"
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // A Policy says what a verifier does while it has not heard from the log for
@@ -211,15 +211,10 @@ func checkIssuer(issuer string) (*url.URL, error) {
 		return nil, errors.New("Issuer is not an address")
 	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "":
 		return nil, errors.New("Issuer must be an address like https://auth.example.com, without user, query or fragment")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && loopback.Is(u.Hostname()):
 		return u, nil
 	}
 	return nil, errors.New("Issuer must begin with https:// (http:// only on a loopback address)")
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Close stops listening, closes every [Caller.Done] and waits for what the

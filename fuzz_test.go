@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // FuzzCookies: what is found is in the line, what passes for a session cookie is of
@@ -143,7 +145,7 @@ func FuzzIssuer(f *testing.F) {
 		switch {
 		case err != nil || key.Host != u.Host || key.Scheme != u.Scheme || key.User != nil || key.RawQuery != "" || key.Fragment != "":
 			t.Errorf("%q is accepted, and its keys are at %v, %v", issuer, key, err)
-		case u.Scheme != "https" && !isLoopback(key.Hostname()):
+		case u.Scheme != "https" && !loopback.Is(key.Hostname()):
 			t.Errorf("%q is accepted, and is neither encrypted nor this machine", issuer)
 		}
 	})

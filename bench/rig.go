@@ -6,16 +6,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // The server has one processor core and the load the other, so that the one cannot
@@ -65,25 +64,10 @@ func (r *rig) build(ctx context.Context) error {
 	return nil
 }
 
-// lastPort was given out last. Ports come from below those that the system gives to
-// connections, so that no client can be connected to itself.
-var lastPort = func() *atomic.Int32 {
-	p := new(atomic.Int32)
-	p.Store(int32(12_000 + os.Getpid()%15_000))
-	return p
-}()
-
 // freeAddress returns an address of this machine where nobody listens.
 func freeAddress() (string, error) {
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", lastPort.Add(1))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		return address, l.Close()
-	}
-	return "", errors.New("no port is free")
+	port, err := loopback.FreePort()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
 // memory is what a process and those that it has started have in memory now and had at

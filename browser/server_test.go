@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // A server is one process of the binary, with a database of its own. Its members
@@ -33,16 +34,13 @@ func startServer(binary, dir string, settings map[string]string) (*server, error
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	address := l.Addr().String()
-	_ = l.Close() // so that the server can have the port
-	_, port, _ := net.SplitHostPort(address)
-	s := &server{URL: "http://localhost:" + port}
+	s := &server{URL: fmt.Sprintf("http://localhost:%d", port)}
 	all := map[string]string{
-		"listen": address, "public_url": s.URL, "database": "sqlite:" + filepath.Join(dir, "coatcheck.db"),
+		"listen": fmt.Sprintf("127.0.0.1:%d", port), "public_url": s.URL, "database": "sqlite:" + filepath.Join(dir, "coatcheck.db"),
 		"throttle.pair": "10000/1ms", "throttle.account": "10000/1ms", "throttle.address": "10000/1ms",
 	}
 	maps.Copy(all, settings)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -16,9 +14,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // The tour of the README, word for word, in a copy of the repository. A person with a
@@ -252,22 +251,9 @@ func (tour *tour) status(address string) int {
 // freeAddress returns an address of localhost at which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	lastPort.CompareAndSwap(0, 10_000+rand.Int32N(20_000))
-	for range 1000 {
-		address := fmt.Sprintf("localhost:%d", lastPort.Add(1))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return address
+	port, err := loopback.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	return fmt.Sprintf("localhost:%d", port)
 }
-
-// lastPort was given out last. Ports come from below those that the system gives to
-// connections, or somebody could be connected from one before the server listens.
-var lastPort atomic.Int32

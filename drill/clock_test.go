@@ -45,7 +45,7 @@ type clockwork struct {
 func startClockwork(t *testing.T) *clockwork {
 	t.Helper()
 	c := &clockwork{
-		t: t, clock: &hand{}, address: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		t: t, clock: &hand{}, address: freeAddress(t),
 		database: "sqlite:" + filepath.Join(t.TempDir(), "coatcheck.db"),
 	}
 	c.clock.set(time.Now())

@@ -37,7 +37,7 @@ type watchedNode struct {
 // that is not this machine makes it behave as behind a load balancer.
 func startWatched(t *testing.T, host string, o nodeOptions) *watchedNode {
 	t.Helper()
-	w := &watchedNode{gauges: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	w := &watchedNode{gauges: freeAddress(t)}
 	settings := map[string]string{"metrics.listen": w.gauges, "log.level": "info"}
 	for name, value := range o.Settings {
 		settings[name] = value

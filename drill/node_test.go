@@ -17,10 +17,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // nodeOptions say how a node differs from one with no configuration.
@@ -81,7 +82,7 @@ func newNode(t testing.TB, o nodeOptions) *node {
 	if o.Scheme == "" {
 		o.Scheme = "http"
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	log, err := os.CreateTemp(t.TempDir(), "log")
 	if err != nil {
@@ -279,31 +280,12 @@ func (n *node) tail() string {
 	return string(text)
 }
 
-// ports are taken from below the range of which the system gives out ports to
-// connections. Else a client that dials a dead node might be connected to itself,
-// and the port might be taken when the node comes back.
-var ports = func() *atomic.Int32 {
-	p := new(atomic.Int32)
-	p.Store(int32(12000 + os.Getpid()%15000))
-	return p
-}()
-
-func freePort(t testing.TB) int {
+// freeAddress returns an address of this machine where nobody listens.
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 1000 {
-		port := int(ports.Add(1))
-		if port > 32000 {
-			ports.Store(12000)
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
+	port, err := loopback.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 //go:embed node/package.json node/server.js cycle.lua
@@ -156,12 +158,8 @@ func pause(ctx context.Context) {
 }
 
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return strconv.Itoa(port), l.Close()
+	port, err := loopback.FreePort()
+	return strconv.Itoa(port), err
 }
 
 // inParallel calls do for 0 to n-1 from some goroutines, and returns one error.

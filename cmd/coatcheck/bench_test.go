@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/coatcheck/coatcheck/internal/load"
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // keyOf makes an API key for the server in the current folder.
@@ -26,14 +27,11 @@ func keyOf(t *testing.T, scopes string) string {
 // returns that.
 func served(t *testing.T, args ...string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	out, _, _ := serving(t, append([]string{"--listen", address, "--public-url", "http://" + address}, args...)...)
 	out.show(t, `listening  `+address)
 	return "http://" + address

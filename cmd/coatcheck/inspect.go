@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/jwt"
+	"github.com/coatcheck/coatcheck/internal/loopback"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -232,7 +232,7 @@ func (in *inspector) apiKey(ctx context.Context, text string, r *inspection) err
 
 // inspectRemotely decides by the keys that another server publishes.
 func inspectRemotely(ctx context.Context, text, issuer, audience string, now time.Time) (inspection, error) {
-	if at, err := url.Parse(issuer); err != nil || at.Host == "" || at.Scheme != "https" && (at.Scheme != "http" || !loopback(at.Hostname())) {
+	if at, err := url.Parse(issuer); err != nil || at.Host == "" || at.Scheme != "https" && (at.Scheme != "http" || !loopback.Is(at.Hostname())) {
 		return inspection{}, usage{errors.New("--issuer is an address like https://auth.example.com (http only on this machine)")}
 	}
 	r := recognise(text)
@@ -275,11 +275,6 @@ func fetchKeys(ctx context.Context, issuer string) (jwt.KeySet, error) {
 		return nil, fmt.Errorf("read the keys of %s: %w", issuer, err)
 	}
 	return jwt.ParseKeySet(body)
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func fetch(ctx context.Context, address string) ([]byte, error) {

@@ -4,17 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // The program, as it is built and run: Ada signs up, is greeted, and once she has
@@ -58,15 +60,11 @@ type monolith struct {
 }
 
 func start(t *testing.T) *monolith {
-	l, err := net.Listen("tcp", "localhost:0")
+	free, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close() // it was for the number
+	port := strconv.Itoa(free)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

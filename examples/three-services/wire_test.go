@@ -4,14 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // A wire is a TCP proxy between verifiers and the server, which can be cut.
@@ -113,25 +113,12 @@ func startNginx(t *testing.T, s site) {
 // freeAddress returns an address of loopback at which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	lastPort.CompareAndSwap(0, 10_000+rand.Int32N(20_000))
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", lastPort.Add(1))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return address
+	port, err := loopback.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
-
-// lastPort was given out last. Ports come from below those that the system gives to
-// connections, or somebody could be connected from one before the server listens.
-var lastPort atomic.Int32
 
 func answers(url string) bool {
 	res, err := http.Get(url)

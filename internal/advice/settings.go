@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // A Setting is one line of coatcheck.toml.
@@ -80,7 +82,7 @@ const (
 // at which the server listens on this machine.
 func publicOf(given map[string]string) *url.URL {
 	text := given["public_url"]
-	if host, _, err := net.SplitHostPort(given["listen"]); text == "" && err == nil && loopback(host) {
+	if host, _, err := net.SplitHostPort(given["listen"]); text == "" && err == nil && loopback.Is(host) {
 		text = "http://" + given["listen"]
 	}
 	if text == "" {
@@ -93,13 +95,8 @@ func publicOf(given map[string]string) *url.URL {
 	return u
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // here reports whether people on this machine alone use the server.
-func (s *settings) here() bool { return loopback(s.public.Hostname()) }
+func (s *settings) here() bool { return loopback.Is(s.public.Hostname()) }
 
 // domain is the one that the hosts of the application share, or an example.
 func (s *settings) domain() string {

@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 // publicURL asks the running server by the address that browsers use.
 func (d *doctor) publicURL(ctx context.Context) {
-	if host, _, err := net.SplitHostPort(d.config.Listen); err == nil && d.config.Loopback() && !onlyHere(host) {
+	if host, _, err := net.SplitHostPort(d.config.Listen); err == nil && d.config.Loopback() && !loopback.Is(host) {
 		d.find("public_url", Note, "The server listens for other machines ("+d.config.Listen+"), but public_url is for this one only.",
 			"If other machines use it, set public_url to the https origin that their browsers show. In a container whose port is published on this machine nothing is amiss.")
 	}
@@ -27,11 +29,6 @@ func (d *doctor) publicURL(ctx context.Context) {
 	d.hostName(ctx)
 	d.serverClock(answer)
 	d.proxies(ctx, answer)
-}
-
-func onlyHere(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // A reply is what somebody answered at public_url.

@@ -23,6 +23,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
 const nginxRecipe = "../../deploy/nginx/coatcheck.conf"
@@ -119,12 +120,11 @@ func waitForPort(t *testing.T, address string) {
 // freeAddress returns an address on loopback that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // An application behind nginx that tells what reached it.
