@@ -44,6 +44,7 @@ type Refusal struct {
 	Final bool // trying again is of no use
 }
 
+// Error returns why.
 func (r *Refusal) Error() string { return r.Why }
 
 // shown is how many mails a [Printer] remembers.

@@ -142,7 +142,8 @@ func (m *Metrics) watch(p Parts) {
 	gauge := func(name, help string, labels prometheus.Labels, read func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
 	}
-	gauge("coatcheck_sessions", "Live sessions, counted at most every 15 seconds.", nil, m.sessions(p))
+	sessions := seldom(p.Now, p.Sessions.Count)
+	gauge("coatcheck_sessions", "Live sessions, counted at most every 15 seconds.", nil, func() float64 { return float64(sessions()) })
 	gauge("coatcheck_feed_subscribers", "Streams of the revocation log that this node serves.", nil, func() float64 { return float64(p.Log.Subscribers()) })
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "coatcheck_feed_dropped_total", Help: "Streams of the revocation log that were cut because their reader was too slow.",
@@ -173,25 +174,25 @@ func kindLabel(kind feed.Kind) string {
 	return "other"
 }
 
-// sessions counts the live sessions, seldom. What cannot be counted shows as it
-// was last.
-func (m *Metrics) sessions(p Parts) func() float64 {
+// seldom returns what count returned, which costs the store something, and asks it anew
+// when that is countEvery old. What cannot be counted shows as it was last.
+func seldom[T any](now func() time.Time, count func(context.Context) (T, error)) func() T {
 	var mu sync.Mutex
 	var counted time.Time
-	var last float64
-	return func() float64 {
+	var last T
+	return func() T {
 		mu.Lock()
 		defer mu.Unlock()
-		now := p.Now()
-		if !counted.IsZero() && now.Sub(counted) < countEvery {
+		at := now()
+		if !counted.IsZero() && at.Sub(counted) < countEvery {
 			return last
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if n, err := p.Sessions.Count(ctx); err == nil {
-			last = float64(n)
+		if n, err := count(ctx); err == nil {
+			last = n
 		}
-		counted = now
+		counted = at
 		return last
 	}
 }

@@ -1,10 +1,6 @@
 package web
 
 import (
-	"context"
-	"sync"
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coatcheck/coatcheck/internal/mail"
@@ -15,7 +11,7 @@ func (m *Metrics) watchMail(p Parts) {
 	if p.Outbox == nil {
 		return
 	}
-	count := countMails(p)
+	count := seldom(p.Now, p.Mails.Counts)
 	const about = "Mails in the outbox, counted at most every 15 seconds: that wait to be sent, and that could not be."
 	for state, pick := range map[string]func(mail.Counts) int{
 		"waiting": func(c mail.Counts) int { return c.Waiting },
@@ -35,28 +31,5 @@ func (m *Metrics) watchMail(p Parts) {
 	} {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: figure.about},
 			func() float64 { return float64(figure.pick(p.Outbox.Figures())) }))
-	}
-}
-
-// countMails counts what is in the outbox, seldom. What cannot be counted shows as it
-// was last.
-func countMails(p Parts) func() mail.Counts {
-	var mu sync.Mutex
-	var counted time.Time
-	var last mail.Counts
-	return func() mail.Counts {
-		mu.Lock()
-		defer mu.Unlock()
-		now := p.Now()
-		if !counted.IsZero() && now.Sub(counted) < countEvery {
-			return last
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if c, err := p.Mails.Counts(ctx); err == nil {
-			last = c
-		}
-		counted = now
-		return last
 	}
 }

@@ -1,10 +1,5 @@
 package web
 
-import (
-	"github.com/coatcheck/coatcheck/internal/credential"
-	"github.com/coatcheck/coatcheck/internal/session"
-)
-
 // submitName changes the person's name.
 func (s *Server) submitName(x *exchange) error {
 	in, err := readFields(x, "name")
@@ -59,15 +54,11 @@ func (s *Server) submitPassword(x *exchange) error {
 
 // submitEnd ends one of the person's sessions.
 func (s *Server) submitEnd(x *exchange) error {
-	id := x.PathValue("id")
-	if !credential.IsID(credential.Session, id) {
-		return session.ErrNoSession
-	}
-	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from()); err != nil {
+	here, err := s.endOwn(x)
+	switch {
+	case err != nil:
 		return err
-	}
-	if id == x.holder.SessionID() {
-		s.clear(x)
+	case here:
 		return seeOther(x, "/signed-out")
 	}
 	return seeOther(x, home+"?done=ended")

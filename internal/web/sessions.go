@@ -55,17 +55,27 @@ func (s *Server) listSessions(x *exchange) error {
 
 // endSession ends one of the person's own sessions, perhaps the one at hand.
 func (s *Server) endSession(x *exchange) error {
-	id := x.PathValue("id")
-	if !credential.IsID(credential.Session, id) {
-		return session.ErrNoSession
-	}
-	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from()); err != nil {
+	if _, err := s.endOwn(x); err != nil {
 		return err
 	}
-	if id == x.holder.SessionID() {
+	return noContent(x)
+}
+
+// endOwn ends the session that the path names, and reports whether that was the one at
+// hand, of which the browser then keeps nothing.
+func (s *Server) endOwn(x *exchange) (here bool, err error) {
+	id := x.PathValue("id")
+	if !credential.IsID(credential.Session, id) {
+		return false, session.ErrNoSession
+	}
+	if err := s.Sessions.EndOwn(x.Context(), x.holder, id, x.from()); err != nil {
+		return false, err
+	}
+	here = id == x.holder.SessionID()
+	if here {
 		s.clear(x)
 	}
-	return noContent(x)
+	return here, nil
 }
 
 // endOtherSessions ends all of the person's sessions but the one at hand. The query
