@@ -128,7 +128,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	ballast := filepath.Join(dir, "ballast")
 	fill(t, ballast)
-	until(t, 20*time.Second, "a write is refused", func() bool { return full.refusals() >= size(20, 500) })
+	until(t, 2*time.Minute, "writes are refused", func() bool { return full.refusals() >= size(20, 500) })
 	until(t, 5*time.Second, "D-03 the node says that it is not ready", func() bool { return !n.Ready() })
 	for _, h := range people {
 		// Their own loop renews them; the session is the same.

@@ -19,8 +19,9 @@ import (
 // D-24: no bytes at any listener, random or nearly right, harm the node or keep
 // honest clients out.
 func TestFuzzedListeners(t *testing.T) {
-	plain := startWatched(t, "", nodeOptions{})
-	secure := startWatched(t, "auth.drill.example", nodeOptions{})
+	outlasting := nodeOptions{Settings: map[string]string{"token.access": "1h"}} // the honest do not renew
+	plain := startWatched(t, "", outlasting)
+	secure := startWatched(t, "auth.drill.example", outlasting)
 	length := time.Duration(size(2500, 600_000)) * time.Millisecond
 	for _, w := range []*watchedNode{plain, secure} {
 		name := strings.SplitN(w.URL, ":", 2)[0]
