@@ -21,7 +21,7 @@ const module = "github.com/coatcheck/coatcheck"
 // package ".". What ends in "/" is every folder below.
 var layers = [][]string{
 	{"credential", "cookie", "jwt", "feed", "fault", "catalogue", "device", "place", "hashing", "loopback"},
-	{".", "revocation", "audit", "throttle", "mail", "outbound", "load", "advice"},
+	{".", "revocation", "audit", "throttle", "mail", "outbound", "load", "advice", "daemon", "wakeup"},
 	{"keyring"},
 	{"account"},
 	{"session"},

@@ -194,6 +194,22 @@ func TestNoAnswerAboutACookie(t *testing.T) { // I-7, I-8: neither accepted nor 
 	}
 }
 
+// A server that is restarted closes the connections that were kept: whoever asks on one
+// of them asks again, and nobody notices.
+func TestAConnectionThatWasKeptIsClosed(t *testing.T) { // D-11, I-8
+	s, v, _ := setUp(t)
+	if _, err := v.checkCookie(t.Context(), s.Cookie("usr_ada", "ses_1")); err != nil {
+		t.Fatal(err)
+	}
+	s.set(func() { s.askFail = -1 })
+	if _, err := v.checkCookie(t.Context(), s.Cookie("usr_ada", "ses_2")); err != nil {
+		t.Errorf("the connection was closed: %v", err)
+	}
+	if got := len(s.questions()); got != 3 {
+		t.Errorf("%d questions, want 3: one of them twice", got)
+	}
+}
+
 func TestQuestionsAboutOneCookieAreOne(t *testing.T) {
 	s, v, _ := setUp(t)
 	cookie := s.Cookie("usr_ada", "ses_1")

@@ -62,6 +62,9 @@ func (v *Verifier) introspect(token, hint string, used int64) (answer, error) {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("Authorization", "Bearer "+v.config.APIKey)
+	// Asking twice is harmless: net/http is to ask again where a connection that was kept
+	// turns out to be closed, as it does when a server is restarted. It is not sent.
+	r.Header["Idempotency-Key"] = []string{}
 	body, err := v.read(r)
 	if err != nil {
 		return answer{}, err

@@ -48,6 +48,12 @@ func (k *keyCache) find(id string) *trusted {
 
 func (k *keyCache) known() bool { return k.held.Load() != nil }
 
+// usable reports whether there is a key that is not withdrawn.
+func (k *keyCache) usable() bool {
+	held := k.held.Load()
+	return held != nil && len(*held) > 0
+}
+
 // refreshKeys reads the key set, unless that was tried within the cooldown.
 // Everybody who needs it waits for the one reading; what is known stays in force
 // when it fails.
@@ -61,7 +67,13 @@ func (v *Verifier) refreshKeys(ctx context.Context, cooldown time.Duration) erro
 		ctx, cancel := context.WithTimeout(v.life, askTimeout)
 		defer cancel()
 		err := v.readKeys(ctx)
+		for pause := shortestRest; errors.Is(err, errBehind) && pause <= longestRest && v.rest(pause); pause *= 2 {
+			err = v.readKeys(ctx)
+		}
 		v.progress.keys(err)
+		if errors.Is(err, errBehind) { // soon, since tokens of the new keys are under way
+			v.keys.tried.Store(now.unix - int64(keyCooldown-time.Second))
+		}
 		if err != nil {
 			v.keys.due.Store(now.add(v.retryKeys()))
 			v.complain(&v.keyless, "coatcheck: the issuer's keys could not be read", err)
@@ -73,9 +85,31 @@ func (v *Verifier) refreshKeys(ctx context.Context, cooldown time.Duration) erro
 	return err
 }
 
+// errBehind means that the key set is from before the log ended every key in it: the
+// node that answered has not caught up with the one that the log was heard from.
+var errBehind = errors.New("the issuer's key set names only keys that are no longer trusted")
+
+// How long to wait for a node that is behind, the first time and the last.
+const (
+	shortestRest = 50 * time.Millisecond
+	longestRest  = 400 * time.Millisecond
+)
+
+// rest waits, and reports whether the verifier still lives.
+func (v *Verifier) rest(d time.Duration) bool {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-v.life.Done():
+		return false
+	}
+}
+
 // retryKeys returns how long to wait after a reading that failed.
 func (v *Verifier) retryKeys() time.Duration {
-	if v.keys.known() {
+	if v.keys.usable() {
 		return keyRetry
 	}
 	return time.Second
@@ -104,9 +138,22 @@ func (v *Verifier) readKeys(ctx context.Context) error {
 	if len(set) == 0 {
 		return errors.New("the issuer's key set is empty")
 	}
+	if v.endedAll(set) {
+		return errBehind
+	}
 	v.adopt(set, raw, address)
 	v.lookAll()
 	return nil
+}
+
+// endedAll reports whether the log has named every key of a set.
+func (v *Verifier) endedAll(set jwt.KeySet) bool {
+	for id := range set {
+		if !v.set.Holds(feed.Key, id) {
+			return false
+		}
+	}
+	return true
 }
 
 // adopt puts a good key set in force: a key that is missing from it is withdrawn

@@ -46,7 +46,7 @@ type StandIn struct {
 	cookies map[string]map[string]any // active answers by credential
 	asked   []Question
 	hold    chan struct{} // answers wait until it is closed
-	askFail int           // status for introspection, 0 to answer
+	askFail int           // status for introspection, 0 to answer; -1: the connection is closed, once
 	arrived chan struct{} // a question has arrived
 	beats   int           // heartbeats that a test has waited for
 }
@@ -337,7 +337,11 @@ func (s *StandIn) introspect(w http.ResponseWriter, r *http.Request) {
 	if hold != nil {
 		<-hold
 	}
-	if status != 0 {
+	switch {
+	case status < 0:
+		s.set(func() { s.askFail = 0 })
+		panic(http.ErrAbortHandler)
+	case status != 0:
 		http.Error(w, "no", status)
 		return
 	}

@@ -74,7 +74,7 @@ func (v *Verifier) Ready(ctx context.Context) error {
 	for {
 		changed, noKeys, noLog := v.progress.look()
 		deaf := v.config.WhenStale == Offline && (v.config.APIKey == "" || noLog != nil)
-		if v.keys.known() && (deaf || v.fresh(v.clock.read())) {
+		if v.keys.usable() && (deaf || v.fresh(v.clock.read())) {
 			return nil
 		}
 		err := errors.Join(noLog, noKeys)

@@ -74,9 +74,9 @@ func (v *Verifier) parse(ctx context.Context, token string, now instant) (*known
 	switch {
 	case !errors.Is(err, jwt.ErrUnknownKey):
 		return k, now, err
-	case !v.keys.known() && unread != nil:
+	case !v.keys.usable() && unread != nil:
 		return nil, now, v.failed(ctx, unread)
-	case !v.keys.known():
+	case !v.keys.usable():
 		return nil, now, ErrStale
 	}
 	return nil, now, ErrInvalid

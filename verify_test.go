@@ -302,6 +302,42 @@ func TestKeySetThatStillNamesAWithdrawnKey(t *testing.T) {
 	}
 }
 
+// After an emergency one node has fresh keys already, and the one that is asked for the
+// key set may still be behind. Tokens of the fresh keys wait for it to catch up; what a
+// node that is behind says later takes nothing away.
+func TestKeySetOfANodeThatIsBehind(t *testing.T) { // D-18, I-8
+	s, v, clock := setUp(t)
+	s.AddKey("k2")
+	young := s.TokenBy("k2", "usr_ada", "ses_1")
+	var k2 *jwt.Signer
+	s.set(func() { k2 = s.signers["k2"]; delete(s.signers, "k2") })
+	s.Append(feed.Entry{Kind: feed.Key, ID: "k1"})
+	eventually(t, "the key is withdrawn", func() bool { return v.keys.find("k1") == nil })
+	before := s.fetches()
+	verified := make(chan error)
+	go func() {
+		_, err := v.Verify(t.Context(), young)
+		verified <- err
+	}()
+	eventually(t, "the key set is read", func() bool { return s.fetches() > before })
+	s.set(func() { s.signers = map[string]*jwt.Signer{"k2": k2} })
+	if err := <-verified; err != nil {
+		t.Errorf("a token of the fresh key: %v", err)
+	}
+	s.AddKey("k9")
+	unknown := s.TokenBy("k9", "usr_ada", "ses_1")
+	s.AddKey("k1")
+	s.set(func() { s.signers = map[string]*jwt.Signer{"k1": s.signers["k1"]} })
+	clock.Add(keyCooldown)
+	beat(t, s, v)
+	if _, err := v.Verify(t.Context(), unknown); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a token by nobody's key: %v, want ErrInvalid", err)
+	}
+	if v.keys.find("k2") == nil {
+		t.Error("a node that is behind has taken the fresh key away")
+	}
+}
+
 func TestEmptyKeySetTakesNothingAway(t *testing.T) {
 	s, v, clock := setUp(t)
 	before := s.fetches()

@@ -68,7 +68,7 @@ func TestThrottleNumbers(t *testing.T) {
 	}
 	// Numbers that no setting changes stand in the source alone.
 	for _, n := range []struct{ file, source, text string }{
-		{"internal/throttle/signin.go", "Rate{Burst: 1, Every: 30 * 24 * time.Hour}", "within the last 30 days"},
+		{"internal/throttle/signin.go", "remembered = 30 * 24 * time.Hour", "within the last 30 days"},
 		{"internal/account/link.go", "askRate = throttle.Rate{Burst: 30, Every: 20 * time.Second}", "| | sign-ups, forgotten passwords and codes from one address | 30 at once, then one every 20s | 10m0s |"},
 		{"internal/account/link.go", "codeRate = throttle.Rate{Burst: 10, Every: 10 * time.Minute}", "| | codes for one email | 10 at once, then one every 10m0s | 1h40m0s |"},
 		{"internal/account/link.go", "mailRate = throttle.Rate{Burst: 5, Every: 15 * time.Minute}", "| | mails of one kind to one email | 5 at once, then one every 15m0s | 1h15m0s |"},
@@ -123,7 +123,7 @@ func TestOtherNumbers(t *testing.T) {
 			fmt.Sprintf("%d MiB, %d passes and %d lane", account.DefaultHashParameters.MemoryKiB>>10, account.DefaultHashParameters.Time, account.DefaultHashParameters.Threads),
 		},
 		"docs/signing-in.md": {fmt.Sprintf("within `refresh.grace` (%d s)", c.Refresh.Grace/time.Second)},
-		"docs/postgres.md":   {fmt.Sprintf("more than %d s away", revocation.MaxDrift/time.Second)},
+		"docs/many-nodes.md": {fmt.Sprintf("more than %d s away", revocation.MaxDrift/time.Second)},
 	} {
 		for _, text := range texts {
 			says(t, page, text)

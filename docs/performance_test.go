@@ -12,7 +12,7 @@ import (
 
 // A measured figure, as make bench stores it.
 type benchFigure struct {
-	Name            string
+	Name, Unit      string
 	Ours, Reference []float64
 	Bar             struct {
 		Ratio   bool

@@ -54,10 +54,7 @@ func startWatched(t *testing.T, host string, o nodeOptions) *watchedNode {
 		transport := w.http.Transport.(*http.Transport)
 		transport.TLSClientConfig = w.tls("h2", "http/1.1")
 		transport.ForceAttemptHTTP2 = true
-		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, w.Address)
-		}
+		transport.DialContext = dialing(w.Address)
 	}
 	w.Restart(t)
 	return w

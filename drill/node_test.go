@@ -35,6 +35,9 @@ type nodeOptions struct {
 	// Dir is the folder of the database; empty is a temporary one. A folder that
 	// was prepared by another node brings its API key in the file "apikey".
 	Dir string
+	// Issuer is the URL that the node shares with others, and is known by in the place
+	// of its own.
+	Issuer string
 	// Host is used in URL instead of 127.0.0.1, with Scheme "https" instead of http.
 	Host, Scheme string
 }
@@ -89,7 +92,9 @@ func newNode(t testing.TB, o nodeOptions) *node {
 		t.Fatal(err)
 	}
 	n := &node{Dir: o.Dir, Address: address, t: t, options: o, log: log}
-	n.client = newClient(o.Scheme + "://" + net.JoinHostPort(o.Host, port))
+	if n.client = newClient(o.Scheme + "://" + net.JoinHostPort(o.Host, port)); o.Issuer != "" {
+		n.client = newClientAt(o.Issuer, address)
+	}
 	t.Cleanup(func() {
 		n.kill()
 		n.client.close()

@@ -77,7 +77,7 @@ func (w witness) check(ctx context.Context, h *holder) answer {
 // something else.
 func (w witness) used(session string, a answer, call int64) {
 	if out := outcomeOf(a, overCodes...); out != unknown {
-		w.Used(session, out == ok, call, 0)
+		w.Used(session, out == ok, call, w.Late)
 	}
 }
 

@@ -33,6 +33,9 @@ import (
 type recorder struct {
 	// Grace is refresh.grace of the server, or less.
 	Grace time.Duration
+	// Late is for how long a node may go on with what it remembers when another one has
+	// ended something: 2 s, or 0 where there is one node.
+	Late time.Duration
 
 	start time.Time
 
@@ -128,12 +131,15 @@ func (r *recorder) add(o operation, call int64) {
 
 // settle says that every server process that an operation so far was sent to is
 // dead: what nobody knows has happened by now, or never will.
-func (r *recorder) settle() {
+func (r *recorder) settle() { r.settleBefore(never) }
+
+// settleBefore says so of the operations that were called before a time.
+func (r *recorder) settleBefore(called int64) {
 	at := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range r.operations {
-		if o.ret == never {
+		if o.ret == never && o.call < called {
 			o.ret = at
 		}
 	}

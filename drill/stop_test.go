@@ -30,7 +30,11 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 }
 
 func stopUnderLoad(t *testing.T, host string, load int) {
-	w := startWatched(t, host, nodeOptions{})
+	stopWatched(t, startWatched(t, host, nodeOptions{}), load)
+}
+
+// stopWatched stops a node that is ready, and starts it again.
+func stopWatched(t *testing.T, w *watchedNode, load int) {
 	ctx := t.Context()
 	h := w.mustSignUp(t, "token")
 	s := &stopping{w: w, t: t, unready: make(chan struct{}), closed: make(chan struct{})}

@@ -3,13 +3,10 @@ package drill
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,88 +14,6 @@ import (
 	"github.com/coatcheck/coatcheck"
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
-
-// A relay passes connections on to a node until it is cut.
-type relay struct {
-	to       string
-	listener net.Listener
-
-	mu   sync.Mutex
-	cut  bool
-	open map[net.Conn]bool
-}
-
-func startRelay(t testing.TB, to string) *relay {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{to: to, listener: l, open: map[net.Conn]bool{}}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { r.pass(conn) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close() // ends the loop
-		r.Cut()
-		all.Wait()
-	})
-	return r
-}
-
-func (r *relay) pass(from net.Conn) {
-	defer from.Close()
-	to, err := net.Dial("tcp", r.to)
-	if err != nil {
-		return
-	}
-	defer to.Close()
-	r.mu.Lock()
-	if r.cut {
-		r.mu.Unlock()
-		return
-	}
-	r.open[from], r.open[to] = true, true
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.open, from)
-		delete(r.open, to)
-	}()
-	var both sync.WaitGroup
-	for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
-		both.Go(func() {
-			_, _ = io.Copy(pair[1], pair[0]) // until either side goes
-			_, _ = pair[0].Close(), pair[1].Close()
-		})
-	}
-	both.Wait()
-}
-
-// Cut closes all connections as a proxy that stops does, and those that come.
-func (r *relay) Cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = true
-	for conn := range r.open {
-		_ = conn.Close() // pass notices
-	}
-}
-
-// Mend lets connections through again.
-func (r *relay) Mend() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = false
-}
 
 // A service is a program with a verifier of its own, whose clock can be moved.
 type service struct {
@@ -112,10 +27,7 @@ type service struct {
 func startService(t testing.TB, n *node, address string) *service {
 	t.Helper()
 	s := &service{}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, address)
-	}}
+	transport := &http.Transport{DialContext: dialing(address)}
 	v, err := coatcheck.NewVerifier(coatcheck.Config{
 		Issuer: n.URL, Audience: n.URL, APIKey: n.APIKey,
 		HTTPClient: &http.Client{Transport: transport}, Logger: slog.New(slog.DiscardHandler),
@@ -186,8 +98,8 @@ func TestVerifierComesBack(t *testing.T) {
 
 func comeBack(t *testing.T, n *node, gap time.Duration) {
 	ctx := t.Context()
-	line := startRelay(t, n.Address)
-	s := startService(t, n, line.listener.Addr().String())
+	line := startProxy(t, n.Address)
+	s := startService(t, n, line.Address())
 	healthy := []*holder{n.mustSignUp(t, "token"), n.mustSignUp(t, "cookie")}
 	marker := n.mustSignUp(t, "token")
 	ended, ends := manyEnds(t, n)
@@ -297,10 +209,11 @@ func manyEnds(t *testing.T, n *node) ([]*holder, func()) {
 // A follower reads the stream as an SDK of another make would, resumes where it
 // was, and has the recorder hold every event to the contract.
 type follower struct {
-	n    *node
-	r    *recorder
-	name string
-	last string
+	*client
+	r       *recorder
+	name    string
+	last    string
+	through string // where it connects to; empty is the client's URL
 }
 
 // follow reads until ctx is done, and connects again whenever the stream ends.
@@ -312,17 +225,20 @@ func (f *follower) follow(ctx context.Context) {
 }
 
 func (f *follower) connect(ctx context.Context) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, f.n.URL+"/v1/revocations", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+"/v1/revocations", nil)
 	if err != nil {
 		f.r.Wrong("%v", err)
 		return
 	}
-	bearer(f.n.APIKey)(r)
+	bearer(f.APIKey)(r)
 	if f.last != "" {
 		r.Header.Set("Last-Event-ID", f.last)
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(r)
+	transport := &http.Transport{DisableKeepAlives: true}
+	if f.through != "" {
+		transport.DialContext = dialing(f.through)
+	}
+	response, err := transport.RoundTrip(r)
 	if err != nil {
 		return // the server is down
 	}

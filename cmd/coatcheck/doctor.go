@@ -13,35 +13,57 @@ import (
 )
 
 func (c *console) doctor() *cobra.Command {
-	var acceptClock, yes bool
+	var acceptClock, yes, ready, restored, keep bool
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for what is wrong, and say what to do",
 		Long: `Look at the configuration, the database, the secret, the clock, the keys, the cookies, the mail
 server and what waits to be sent, and at the running server by its public URL, and say what to
 do about each thing that is wrong. The exit status is 1 if anything is serious.
 
+With --ready it only asks the server, at the address where it listens, whether it may be sent
+requests: for health checks of containers.
+
 With --accept-clock, after a clock that ran far ahead and is right again: take the time as it
 is now. The server becomes ready, all sessions are ended, because nobody can say which of them
-had ended in the time that never was, and fresh keys take the place of all that signed in it.`,
-		Example: "  coatcheck doctor\n  coatcheck doctor --json\n  coatcheck doctor --accept-clock",
+had ended in the time that never was, and fresh keys take the place of all that signed in it.
+
+With --restored, after PostgreSQL was restored with its own tools, or a file of SQLite was copied
+back by hand: take the database as a picture of the past. All sessions are ended unless
+--keep-sessions says otherwise, links and codes are dead, and fresh keys sign.`,
+		Example: "  coatcheck doctor\n  coatcheck doctor --json\n  coatcheck doctor --ready\n  coatcheck doctor --accept-clock\n  coatcheck doctor --restored",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if acceptClock && ready {
+				return usage{errors.New("--ready and --accept-clock do not go together")}
+			}
+			if restored && (acceptClock || ready) {
+				return usage{errors.New("--restored goes with neither --ready nor --accept-clock")}
+			}
+			if keep && !restored {
+				return usage{errors.New("--keep-sessions goes with --restored")}
+			}
 			if acceptClock {
 				return c.acceptClock(cmd, yes)
 			}
-			if yes {
-				return usage{errors.New("--yes goes with --accept-clock")}
+			if restored {
+				return c.acceptRestored(cmd, keep, yes)
 			}
-			return c.examine(cmd)
+			if yes {
+				return usage{errors.New("--yes goes with --accept-clock and --restored")}
+			}
+			return c.examine(cmd, ready)
 		},
 	}
 	cmd.Flags().BoolVar(&acceptClock, "accept-clock", false, "take the time as it is, and end all sessions")
+	cmd.Flags().BoolVar(&restored, "restored", false, "take the database as a picture of the past, and end all sessions")
+	cmd.Flags().BoolVar(&keep, "keep-sessions", false, "with --restored: keep the sessions of the picture alive")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&ready, "ready", false, "only ask the server whether it may be sent requests")
 	return c.withJSON(cmd)
 }
 
-func (c *console) examine(cmd *cobra.Command) error {
-	findings, err := c.findings(cmd)
+func (c *console) examine(cmd *cobra.Command, ready bool) error {
+	findings, err := c.findings(cmd, ready)
 	if err != nil {
 		return err
 	}
@@ -64,9 +86,9 @@ func (c *console) examine(cmd *cobra.Command) error {
 	return nil
 }
 
-// findings are what the examination has to say. Mistakes of the configuration are
-// findings too; no more can be examined with them.
-func (c *console) findings(cmd *cobra.Command) ([]app.Finding, error) {
+// findings are what the examination has to say, or with ready the server alone.
+// Mistakes of the configuration are findings too; no more can be examined with them.
+func (c *console) findings(cmd *cobra.Command, ready bool) ([]app.Finding, error) {
 	loaded, err := c.load(cmd)
 	var mistakes config.Mistakes
 	if errors.As(err, &mistakes) {
@@ -81,6 +103,9 @@ func (c *console) findings(cmd *cobra.Command) ([]app.Finding, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if ready {
+		return []app.Finding{readiness(cmd.Context(), loaded.Config)}, nil
 	}
 	return app.Examine(cmd.Context(), loaded.Config, nil, nil), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"maps"
 	"os"
@@ -11,12 +12,14 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite" // the driver behind the command sql
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/app"
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/hashing"
 	"github.com/coatcheck/coatcheck/internal/session"
+	"github.com/coatcheck/coatcheck/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,8 +30,14 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			if strings.HasSuffix(env.WorkDir, "script-move") { // the one that needs it
+				env.Setenv("POSTGRES", storetest.Postgres(env.T().(testing.TB)))
+			}
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"signin": signInHere, "member": member, "members": members, "shift": shift,
+			"signin": signInHere, "sql": runSQL, "member": member, "members": members, "shift": shift,
 		},
 	})
 }
@@ -67,6 +76,20 @@ func signInHere(ts *testscript.TestScript, neg bool, args []string) {
 	} {
 		ts.Setenv(name, value)
 	}
+}
+
+// sql STATEMENT... changes ./coatcheck.db behind its back, as another version would.
+func runSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: sql STATEMENT...")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs("coatcheck.db"))
+	ts.Check(err)
+	for _, statement := range args {
+		_, err := db.Exec(statement)
+		ts.Check(err)
+	}
+	ts.Check(db.Close())
 }
 
 // printed returns the JSON objects that were printed last: one, or those of an array.

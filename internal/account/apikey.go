@@ -132,7 +132,10 @@ func (d *Directory) AddAPIKey(ctx context.Context, name string, scopes []string,
 	e := audit.New(audit.APIKeyAdded, audit.OK, from)
 	e.Actor, e.Subject = actor, k.ID
 	k, err := d.apikeys.store.AddAPIKey(ctx, k, e)
-	return k, apiKeyPrefix + k.ID[len(credential.APIKey):] + secret.Encode(), err
+	if err != nil {
+		return APIKey{}, "", err
+	}
+	return k, apiKeyPrefix + k.ID[len(credential.APIKey):] + secret.Encode(), nil
 }
 
 // APIKeys returns all keys, oldest first.

@@ -45,6 +45,8 @@ type Stores struct {
 	APIKeys APIKeyStore
 	Links   LinkStore
 	Audit   audit.Store
+	// Throttle counts attempts for all nodes; nil: in this process's memory.
+	Throttle throttle.Store
 }
 
 // Config is what an operator decides about accounts.
@@ -69,7 +71,8 @@ type Directory struct {
 	signIns *throttle.SignIn
 	links   LinkStore
 	derive  linkKey
-	asked   *throttle.Limiter // what strangers make us do besides signing in
+	asked   throttle.Store    // counts what strangers make us do besides signing in
+	noted   *throttle.Limiter // what is told in the audit log of one stranger
 	now     func() time.Time
 	logger  *slog.Logger
 }
@@ -81,12 +84,16 @@ func New(c Config, stores Stores, hasher *Hasher, log *revocation.Log, secret []
 	if err != nil {
 		return nil, err
 	}
+	signIns, asked := stores.Throttle, stores.Throttle
+	if stores.Throttle == nil {
+		signIns, asked = throttle.New(now, maxCounters), throttle.New(now, maxCounters)
+	}
 	return &Directory{
 		config: c, users: stores.Users, setup: stores.Setup, audit: stores.Audit, hasher: hasher,
 		apikeys: newAPIKeys(stores.APIKeys, log, now),
-		signIns: throttle.NewSignIn(now, maxCounters, c.Throttle),
+		signIns: throttle.NewSignIn(signIns, c.Throttle),
 		links:   stores.Links, derive: key,
-		asked: throttle.New(now, maxCounters), now: now, logger: logger,
+		asked: asked, noted: throttle.New(now, maxCounters), now: now, logger: logger,
 	}, nil
 }
 
@@ -123,8 +130,10 @@ func (d *Directory) prove(ctx context.Context, key, password string, from audit.
 	if len(password) > maxPassword {
 		return Proof{}, "", fault.Bad("/password", "too_long", "A password has at most 512 bytes.")
 	}
-	if ok, after := d.signIns.Take(key, from.IP); !ok {
-		d.note(ctx, audit.SignInFailed, ErrTooMany.Code, User{}, key, from)
+	if after, err := d.signIns.Take(ctx, key, from.IP); err != nil {
+		return Proof{}, "", err
+	} else if after > 0 {
+		d.noteRefused(ctx, audit.SignInFailed, key, from)
 		return Proof{}, "", &fault.Retry{Fault: ErrTooMany, After: after}
 	}
 	u, stored, err := find()
@@ -136,14 +145,14 @@ func (d *Directory) prove(ctx context.Context, key, password string, from audit.
 	case errors.Is(err, errUnusable): // refused as a wrong one is, or it would tell the account apart
 		d.logger.Error("the stored password hash of a user cannot be used: set a new password", "user", u.ID)
 	case err != nil: // no password was looked at
-		d.signIns.Return(key, from.IP)
+		d.returned(d.signIns.Return(ctx, key, from.IP))
 		return Proof{}, "", fmt.Errorf("check a password: %w", err)
 	}
 	if !right || u.Disabled {
 		d.note(ctx, audit.SignInFailed, ErrCredentials.Code, u, key, from)
 		return Proof{}, "", ErrCredentials
 	}
-	d.signIns.Succeeded(key, from.IP)
+	d.returned(d.signIns.Succeeded(ctx, key, from.IP))
 	if upgraded != "" {
 		change := PasswordChange{UserID: u.ID, Old: stored, New: upgraded}
 		if err := d.users.SetPassword(ctx, change, audit.Entry{}); err != nil && !errors.Is(err, ErrLost) {

@@ -209,6 +209,19 @@ func TestFailuresAreAudited(t *testing.T) {
 	}
 }
 
+// Who is refused by the thousand is told of, and does not fill the audit log.
+func TestRefusalsAreAuditedSeldom(t *testing.T) {
+	p := newPlace(t, account.Config{})
+	for range 500 {
+		_, _ = p.CheckPassword(t.Context(), "ada@example.com", "wrong password", here)
+	}
+	got, err := p.db.Entries(t.Context(), audit.Filter{Event: audit.SignInFailed}, 0, 1000)
+	p.must(err)
+	if len(got) != 10+10 || got[0].Outcome != "too_many_attempts" || got[0].IP != here.IP {
+		t.Errorf("%d entries, the newest is %+v; want ten tries and ten refusals", len(got), got[0])
+	}
+}
+
 // V-90: closed means closed.
 func TestSignUpClosed(t *testing.T) {
 	p := newPlace(t, account.Config{SignUpClosed: true})

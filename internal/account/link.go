@@ -75,7 +75,8 @@ type Link struct {
 // in which the audit entry and the mails are written too; an empty entry is not. A
 // link is live until the store's time says that it is old, or it was spent or
 // replaced. A decoy is never live. A user who is removed takes all links along, and a
-// password that is set anew ends the reset and email links.
+// password that is set anew ends the reset and email links. A step that fails in a way
+// not named here has happened whole or not at all, and may be taken again.
 type LinkStore interface {
 	// AddLink adds a link and sets its times. A message that names it is worth sending
 	// for as long as the link lives. Of the live links of a kind and user only the
@@ -128,21 +129,31 @@ var (
 )
 
 // knock counts what a stranger asks for against their network address.
-func (d *Directory) knock(from audit.Origin) error {
-	return d.take(throttle.Limit{Key: "i" + throttle.AddressGroup(from.IP), Rate: askRate})
+func (d *Directory) knock(ctx context.Context, from audit.Origin) error {
+	return d.take(ctx, asks(from))
 }
 
-func (d *Directory) take(limits ...throttle.Limit) error {
-	if ok, after := d.asked.Take(limits...); !ok {
+// asks is the limit of what a network address may ask for. The first byte tells the
+// counters here apart, and from those of [throttle.SignIn].
+func asks(from audit.Origin) throttle.Limit {
+	return throttle.Limit{Key: "n" + throttle.AddressGroup(from.IP), Rate: askRate}
+}
+
+func (d *Directory) take(ctx context.Context, limits ...throttle.Limit) error {
+	waits, err := d.asked.Take(ctx, limits...)
+	if err != nil {
+		return err
+	}
+	if after := waits.Longest(); after > 0 {
 		return &fault.Retry{Fault: ErrTooMany, After: after}
 	}
 	return nil
 }
 
 // mayMail counts a mail to an address and reports whether it may be sent.
-func (d *Directory) mayMail(kind LinkKind, key string) bool {
-	ok, _ := d.asked.Take(throttle.Limit{Key: "m" + string(kind) + "\x00" + key, Rate: mailRate})
-	return ok && !d.config.NoMail
+func (d *Directory) mayMail(ctx context.Context, kind LinkKind, key string) (bool, error) {
+	waits, err := d.asked.Take(ctx, throttle.Limit{Key: "m" + string(kind) + "\x00" + key, Rate: mailRate})
+	return waits.Longest() == 0 && !d.config.NoMail, err
 }
 
 // newLink drafts a link and the mail that brings it.
@@ -173,8 +184,10 @@ func (d *Directory) openLink(ctx context.Context, token string, from audit.Origi
 		return Link{}, ErrLinkOver
 	}
 	l, err := d.links.FindLink(ctx, id)
-	if errors.Is(err, ErrLinkOver) && d.take(throttle.Limit{Key: "l" + id, Rate: mailRate}) == nil { // not over and over
-		d.note(ctx, audit.LinkRefused, ErrLinkOver.Code, User{}, id, from)
+	if errors.Is(err, ErrLinkOver) {
+		if waits, unknown := d.noted.Take(ctx, throttle.Limit{Key: "l" + id, Rate: mailRate}); unknown == nil && waits == nil { // not over and over
+			d.note(ctx, audit.LinkRefused, ErrLinkOver.Code, User{}, id, from)
+		}
 	}
 	return l, err
 }
@@ -241,15 +254,15 @@ func LinkPath(kind LinkKind, token string) string {
 	}
 }
 
-// How often old links are removed, and how many at a time. They are dead before.
+// How often what is old is removed, and how much at a time. It is dead before.
 const (
-	sweepLinksEvery = time.Minute
-	sweepLinksBatch = 1000
+	sweepEvery = time.Minute
+	sweepBatch = 1000
 )
 
-// Run removes old links until ctx ends.
+// Run removes old links and counters until ctx ends.
 func (d *Directory) Run(ctx context.Context) {
-	tick := time.NewTicker(sweepLinksEvery)
+	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -257,21 +270,22 @@ func (d *Directory) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := d.Sweep(ctx); err != nil && ctx.Err() == nil {
-				d.logger.Warn("old links could not be removed, it will be tried again", "error", err)
+				d.logger.Warn("old links and counters could not be removed, it will be tried again", "error", err)
 			}
 		}
 	}
 }
 
-// Sweep removes all links that are old, in bounded steps.
+// Sweep removes all links that are old, and the counters that count nothing any more,
+// in bounded steps.
 func (d *Directory) Sweep(ctx context.Context) error {
-	for {
-		n, err := d.links.SweepLinks(ctx, sweepLinksBatch)
-		if err != nil {
-			return fmt.Errorf("sweep links: %w", err)
-		}
-		if n < sweepLinksBatch {
-			return nil
+	for what, sweep := range map[string]func(context.Context, int) (int, error){"links": d.links.SweepLinks, "counters": d.asked.Sweep} {
+		for n := sweepBatch; n == sweepBatch; {
+			var err error
+			if n, err = sweep(ctx, sweepBatch); err != nil {
+				return fmt.Errorf("sweep %s: %w", what, err)
+			}
 		}
 	}
+	return nil
 }

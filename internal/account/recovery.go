@@ -17,14 +17,17 @@ import (
 // made. It ends an earlier link. ErrTooMany per network address, or what is wrong
 // with the email.
 func (d *Directory) Forgot(ctx context.Context, email string, from audit.Origin) error {
-	if err := d.knock(from); err != nil {
+	if err := d.knock(ctx, from); err != nil {
 		return err
 	}
 	address, key, err := CanonicalEmail(email)
 	if err != nil {
 		return err
 	}
-	may := d.mayMail(LinkReset, key)
+	may, err := d.mayMail(ctx, LinkReset, key)
+	if err != nil {
+		return err
+	}
 	u, known, err := d.taken(ctx, key)
 	if err != nil {
 		return err
@@ -87,7 +90,7 @@ func (d *Directory) sendVerification(ctx context.Context, u User, e audit.Entry,
 	if d.config.NoMail {
 		return ErrNoMail
 	}
-	if err := d.take(throttle.Limit{Key: "v" + u.EmailKey, Rate: mailRate}); err != nil {
+	if err := d.take(ctx, throttle.Limit{Key: "v" + u.EmailKey, Rate: mailRate}); err != nil {
 		return err
 	}
 	l, m := newLink(LinkVerify, mail.VerifyEmail, u.Email, u.EmailKey, from)
@@ -111,10 +114,13 @@ func (d *Directory) ChangeEmail(ctx context.Context, u User, email, password str
 	if _, err := d.CheckAgain(ctx, u, password, from); err != nil {
 		return err
 	}
-	if err := d.take(throttle.Limit{Key: "u" + u.ID, Rate: personRate}); err != nil {
+	if err := d.take(ctx, throttle.Limit{Key: "u" + u.ID, Rate: personRate}); err != nil {
 		return err
 	}
-	may := d.mayMail(LinkEmail, key)
+	may, err := d.mayMail(ctx, LinkEmail, key)
+	if err != nil {
+		return err
+	}
 	other, taken, err := d.taken(ctx, key)
 	if err != nil {
 		return err
@@ -192,8 +198,10 @@ func (d *Directory) openCode(ctx context.Context, v Verification, from audit.Ori
 		return Link{}, ErrWrongCode
 	}
 	guesses := throttle.Limit{Key: "c" + key, Rate: codeRate}
-	if err := d.take(throttle.Limit{Key: "i" + throttle.AddressGroup(from.IP), Rate: askRate}, guesses); err != nil {
-		d.note(ctx, audit.CodeFailed, ErrTooMany.Code, User{}, key, from)
+	if err := d.take(ctx, asks(from), guesses); err != nil {
+		if errors.Is(err, ErrTooMany) {
+			d.noteRefused(ctx, audit.CodeFailed, key, from)
+		}
 		return Link{}, err
 	}
 	candidates, err := d.links.GuessLinks(ctx, key)
@@ -210,7 +218,7 @@ func (d *Directory) openCode(ctx context.Context, v Verification, from audit.Ori
 		d.note(ctx, audit.CodeFailed, ErrWrongCode.Code, User{}, key, from)
 		return Link{}, ErrWrongCode
 	}
-	d.asked.Return(guesses)
+	d.returned(d.asked.Return(ctx, throttle.Mark{}, guesses))
 	return found, nil
 }
 

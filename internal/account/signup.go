@@ -28,7 +28,7 @@ func (d *Directory) SignUp(ctx context.Context, n NewUser, from audit.Origin) (P
 	if d.config.SignUpClosed || d.config.SignUpInvited && n.Invitation == "" {
 		return Proof{}, ErrSignUpClosed
 	}
-	if err := d.knock(from); err != nil {
+	if err := d.knock(ctx, from); err != nil {
 		return Proof{}, err
 	}
 	if n.Invitation != "" {
@@ -43,6 +43,9 @@ func (d *Directory) SignUp(ctx context.Context, n NewUser, from audit.Origin) (P
 		return Proof{}, err
 	}
 	if u, err = d.users.AddUser(ctx, u, hash, signedUp(u, "", from)); err != nil {
+		if fault.Of(err) == fault.ErrInternal {
+			err = fmt.Errorf("add a user: %w: %w", fault.ErrUnavailable, err)
+		}
 		return Proof{}, err
 	}
 	// The account is there whether or not the mail can be written down: it can be asked for again.
@@ -93,7 +96,7 @@ func (d *Directory) BeginSignUp(ctx context.Context, n NewUser, browser credenti
 	if d.config.SignUpClosed || d.config.SignUpInvited {
 		return ErrSignUpClosed
 	}
-	if err := d.knock(from); err != nil {
+	if err := d.knock(ctx, from); err != nil {
 		return err
 	}
 	n.Verified, n.Roles = false, nil
@@ -101,7 +104,10 @@ func (d *Directory) BeginSignUp(ctx context.Context, n NewUser, browser credenti
 	if err != nil {
 		return err
 	}
-	may := d.mayMail(LinkSignUp, u.EmailKey)
+	may, err := d.mayMail(ctx, LinkSignUp, u.EmailKey)
+	if err != nil {
+		return err
+	}
 	other, taken, err := d.taken(ctx, u.EmailKey)
 	if err != nil {
 		return err

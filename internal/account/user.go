@@ -67,7 +67,8 @@ var (
 
 // Store keeps the users. Every method is one atomic step, durable when it
 // returns, in which the audit entry is written too. A step that ends sessions
-// appends to the revocation log in the same step.
+// appends to the revocation log in the same step. A step that fails in a way not
+// named here has happened whole or not at all, and may be taken again.
 type Store interface {
 	// AddUser adds a user with a password hash, which may be empty. The store
 	// sets CreatedAt. It returns [ErrEmailTaken] if another user has the EmailKey.
@@ -94,7 +95,8 @@ type Store interface {
 	DeleteUser(ctx context.Context, id string, e audit.Entry) error
 }
 
-// SetupStore keeps the first-administrator link: one row.
+// SetupStore keeps the first-administrator link: one row. A step that fails in a way
+// not named here has happened whole or not at all, and may be taken again.
 type SetupStore interface {
 	// OfferSetup puts this link in the place of the one before, good until the
 	// given time from the store's clock, unless one was ever spent: then false.
@@ -112,7 +114,8 @@ type APIKey struct {
 	CreatedAt time.Time
 }
 
-// APIKeyStore keeps the API keys.
+// APIKeyStore keeps the API keys. A step that fails in a way not named here has
+// happened whole or not at all, and may be taken again.
 type APIKeyStore interface {
 	// AddAPIKey adds a key; the store sets CreatedAt.
 	AddAPIKey(ctx context.Context, k APIKey, e audit.Entry) (APIKey, error)

@@ -120,7 +120,7 @@ func Place(a Answers) string {
 
 const (
 	alone = "SQLite in a file beside the program, with its secret in another. Back up both, apart from each other."
-	apart = "PostgreSQL, and a secret that is given to Coatcheck from outside; the file begins with SQLite, so that it can be tried first. Coatcheck itself is one process for now, because it counts attempts to sign in in its memory; the services that check may be as many as you like."
+	apart = "PostgreSQL, and a secret that is given to Coatcheck from outside; the file begins with SQLite, so that it can be tried first. As many nodes as you like then share one database: docs/many-nodes.md says how."
 )
 
 // Page returns what docs/choosing.md takes from here: the questions, the table, and

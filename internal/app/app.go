@@ -30,6 +30,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/session"
 	"github.com/coatcheck/coatcheck/internal/store/sqlstore"
 	"github.com/coatcheck/coatcheck/internal/throttle"
+	"github.com/coatcheck/coatcheck/internal/wakeup"
 	"github.com/coatcheck/coatcheck/internal/web"
 )
 
@@ -53,6 +54,11 @@ type Options struct {
 	// Drain is how long Serve goes on accepting connections after readiness has
 	// turned false, so that a load balancer looks elsewhere first. At most 3 s.
 	Drain time.Duration
+
+	// restoring is the copy of a backup to open in the place of the configured database,
+	// alone who holds the latter alone; nil: neither.
+	restoring *sqlstore.Restoring
+	alone     *sqlstore.Lock
 }
 
 // ErrNoDatabase means that there is no database file where the configuration says.
@@ -75,6 +81,7 @@ type App struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	limits  limits
+	bell    *wakeup.Bell    // nil: no Redis is configured
 	places  *place.Database // nil: none is configured
 	printer *mail.Printer   // nil: mails are sent, or nobody gets any
 	drain   time.Duration
@@ -128,8 +135,12 @@ func (a *App) openStore(ctx context.Context, o Options) ([]byte, error) {
 			return nil, fmt.Errorf("%w at %s: coatcheck serve makes it, or name the one you mean with --database or --config", ErrNoDatabase, path)
 		}
 	}
+	where := o.Config.Database
+	if o.restoring != nil {
+		where = o.restoring.URL()
+	}
 	db, err := sqlstore.Open(ctx, sqlstore.Options{
-		URL: o.Config.Database, Now: now, Latency: a.metrics.StoreLatency, Logger: a.logger,
+		URL: where, Now: now, Latency: a.metrics.StoreLatency, Logger: a.logger, Alone: o.alone,
 	})
 	if err != nil {
 		return nil, err
@@ -145,7 +156,9 @@ func (a *App) openStore(ctx context.Context, o Options) ([]byte, error) {
 func (a *App) wire(o Options, secret []byte) error {
 	db, c := a.Store, &a.config
 	a.Log = revocation.New(revocation.Config{Heartbeat: c.Revocation.Heartbeat, Lifetime: c.Token.Access}, db, a.now, a.logger)
-	db.Heard(a.Log.Heard)
+	if err := a.wireWakeups(); err != nil {
+		return err
+	}
 	db.WriteFailed(a.Log.WriteFailed)
 
 	hash, sum := account.DefaultHashParameters, hashing.Here
@@ -155,9 +168,12 @@ func (a *App) wire(o Options, secret []byte) error {
 	if o.Sum != nil {
 		sum = o.Sum
 	}
-	var err error
+	counters, err := a.sharedCounters(secret)
+	if err != nil {
+		return err
+	}
 	a.Accounts, err = account.New(a.accountConfig(c),
-		account.Stores{Users: db, Setup: db, APIKeys: db, Links: db, Audit: db},
+		account.Stores{Users: db, Setup: db, APIKeys: db, Links: db, Audit: db, Throttle: counters},
 		account.NewHasher(hash, c.Hash.Slots, queuePerSlot*c.Hash.Slots, sum), a.Log, secret, a.now, a.logger)
 	if err != nil {
 		return err
@@ -167,7 +183,7 @@ func (a *App) wire(o Options, secret []byte) error {
 		return err
 	}
 	a.Sessions, err = session.New(a.sessionConfig(c),
-		session.Stores{Sessions: db, Upkeep: db, Attachments: db, History: db}, a.Ring, a.Log, secret, a.now, a.logger)
+		session.Stores{Sessions: db, Upkeep: db, Attachments: db, History: db, Throttle: counters}, a.Ring, a.Log, secret, a.now, a.logger)
 	if err != nil {
 		return err
 	}
@@ -192,6 +208,15 @@ func (a *App) wire(o Options, secret []byte) error {
 		Metrics: a.metrics, Place: a.placeOf, Now: a.now, Logger: a.logger,
 	})
 	return err
+}
+
+// sharedCounters returns what counts attempts for all nodes on one PostgreSQL; nil with
+// SQLite, whose one server counts in its memory.
+func (a *App) sharedCounters(secret []byte) (throttle.Store, error) {
+	if _, sqlite := a.config.SQLite(); sqlite {
+		return nil, nil
+	}
+	return throttle.NewShared(a.Store.Allowances(), secret, a.now)
 }
 
 // queuePerSlot is how many sign-ins wait for each hashing slot: a fifth of a
@@ -263,7 +288,7 @@ func (a *App) Metrics() http.Handler {
 // Run does what goes on beside requests, until ctx ends and all of it has stopped.
 func (a *App) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, loop := range []func(context.Context){a.Log.Follow, a.Ring.Run, a.Accounts.Run, a.Sessions.Run, a.Outbox.Run, a.followPlaces, a.forgetAudit} {
+	for _, loop := range []func(context.Context){a.Log.Follow, a.Ring.Run, a.Accounts.Run, a.Sessions.Run, a.Outbox.Run, a.followWakeups, a.followSchema, a.followPlaces, a.forgetAudit} {
 		all.Go(func() { loop(ctx) })
 	}
 	all.Wait()

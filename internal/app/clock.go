@@ -45,7 +45,7 @@ func steady(now func() time.Time) func() time.Time {
 		begun := time.Now()
 		c.read = func() (time.Time, time.Duration) {
 			at := time.Now()
-			return at, at.Sub(begun) // by the monotonic clock
+			return wall(at), at.Sub(begun) // by the monotonic clock
 		}
 	}
 	return c.now

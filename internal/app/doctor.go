@@ -30,7 +30,7 @@ const (
 
 // A Finding is what an examination has to say about one thing.
 type Finding struct {
-	Check string `json:"check"` // database, secret, clock, keys, public_url, proxies, cookies, mail, geo or tls
+	Check string `json:"check"` // database, schema, secret, clock, keys, redis, public_url, proxies, cookies, mail, geo or tls
 	Level Level  `json:"level"`
 	What  string `json:"what"` // what was found, in a sentence
 	Do    string `json:"do"`   // what to do about it; "" for nothing
@@ -46,6 +46,7 @@ func Examine(ctx context.Context, c config.Config, now func() time.Time, client 
 		d.now = time.Now
 	}
 	d.records(ctx)
+	d.redis(ctx)
 	d.publicURL(ctx)
 	d.cookies()
 	d.mail(ctx)
@@ -70,11 +71,11 @@ func (d *doctor) find(check string, level Level, what, do string) {
 func (d *doctor) records(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
+	if !d.schema(ctx) {
+		return
+	}
 	a, err := Open(ctx, Options{Config: d.config, Now: d.now, Existing: true, Logger: slog.New(slog.DiscardHandler)})
 	switch {
-	case errors.Is(err, ErrNoDatabase):
-		d.find("database", Note, err.Error()+".", "")
-		return
 	case errors.Is(err, ErrSecretMissing):
 		d.find("secret", Serious, "The database is there, but the secret that it was made with is not.",
 			"Put back the file beside the database, or set COATCHECK_SECRET or secret_file to it. Without it the signing keys cannot be opened and every refresh token is dead; a new one cannot take its place.")
@@ -82,6 +83,9 @@ func (d *doctor) records(ctx context.Context) {
 	case errors.Is(err, ErrSecretOther):
 		d.find("secret", Serious, "The secret is not the one that this database was made with.",
 			"Look which database and which secret belong together: coatcheck config says where each value comes from.")
+		return
+	case errors.Is(err, ErrCarried), errors.Is(err, ErrHeld):
+		d.find("database", Serious, "The database cannot be used: "+err.Error()+".", "What to do is said there; docs/moving.md and docs/operations.md have the whole way.")
 		return
 	case err != nil:
 		d.find("database", Serious, "The database cannot be used: "+err.Error()+".", d.databaseAdvice())

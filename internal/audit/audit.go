@@ -60,6 +60,8 @@ const (
 	KeyRotated        Event = "key_rotated"
 	KeysDistrusted    Event = "keys_distrusted"
 	AdministratorMade Event = "administrator_made"
+	DatabaseRestored  Event = "database_restored"
+	DatabaseMoved     Event = "database_moved"
 
 	SignUpAsked       Event = "sign_up_asked" // a mail was to be sent to the address, whether it has an account or not
 	VerificationAsked Event = "verification_asked"
@@ -86,7 +88,8 @@ func New(event Event, outcome string, from Origin) Entry {
 }
 
 // A Store keeps the entries. Other stores write entries within their own steps;
-// this one adds those that accompany no change, and reads.
+// this one adds those that accompany no change, and reads. A step that fails in a way
+// not named here has happened whole or not at all, and may be taken again.
 type Store interface {
 	// Record adds one entry, durably, with the next number and the store's time.
 	Record(ctx context.Context, e Entry) error

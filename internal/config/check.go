@@ -103,6 +103,9 @@ func (r *reading) checkOrigin() {
 }
 
 func (r *reading) checkStorage() {
+	if _, sqlite := r.SQLite(); sqlite && r.Redis != "" && r.sound("database", "database_file", "redis", "redis_file") {
+		r.blame("it lets nodes wake each other, and with SQLite there is one: leave it out, or name a PostgreSQL in database", "redis", "redis_file")
+	}
 	if _, sqlite := r.SQLite(); !sqlite && len(r.Secret) == 0 && r.sound("database", "database_file", "secret", "secret_file") {
 		r.mistake("secret", `PostgreSQL needs it to be given, the same on every node: make one with "openssl rand -hex 32" and set COATCHECK_SECRET or secret_file`)
 	}

@@ -28,6 +28,11 @@ type Config struct {
 	Database string
 	// File that holds the value of database, for an address with a password in it.
 	DatabaseFile string
+	// Redis that lets nodes on one PostgreSQL wake each other sooner: redis://, rediss:// or unix://, with a password if it has one.
+	// Empty means that they hear of ends at their next look at the database. It holds nothing.
+	Redis string
+	// File that holds the value of redis.
+	RedisFile string
 	// 32 or more random bytes that encrypt the signing keys, as base64url, hex or plain text.
 	// Nil with SQLite means the one that is kept beside the database.
 	Secret Secret

@@ -61,7 +61,7 @@ func Reference() string {
 }
 
 // The files that hold a value instead of the configuration, by the value's name.
-var files = map[string]string{"database": "database_file", "secret": "secret_file", "mail.password": "mail.password_file"}
+var files = map[string]string{"database": "database_file", "redis": "redis_file", "secret": "secret_file", "mail.password": "mail.password_file"}
 
 // keys is the one table behind flags, environment, file and manual.
 var keys = []Key{
@@ -80,6 +80,14 @@ var keys = []Key{
 	{
 		"database_file", "", "File that holds the value of database, for an address with a password in it.", false,
 		func(c *Config) value { return path(&c.DatabaseFile) },
+	},
+	{
+		"redis", "", "Redis that lets nodes on one PostgreSQL wake each other sooner: redis://, rediss:// or unix://, with a password if it has one.", true,
+		func(c *Config) value { return redis(&c.Redis) },
+	},
+	{
+		"redis_file", "", "File that holds the value of redis.", false,
+		func(c *Config) value { return path(&c.RedisFile) },
 	},
 	{
 		"secret", "", "32 or more random bytes that encrypt the signing keys, as base64url, hex or plain text.", true,

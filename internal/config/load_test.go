@@ -192,6 +192,11 @@ func TestValuesInFiles(t *testing.T) {
 	l := load(t, Options{Flags: map[string]string{
 		"secret_file": put("secret", random+"\n"), "database_file": put("database", address+"\r\n"),
 	}})
+	if held := load(t, Options{Environ: []string{"COATCHECK_DATABASE=" + address, "COATCHECK_SECRET=" + random}, Path: put("redis.toml", "redis_file = '"+put("redis", "rediss://:pa55@cache\n")+"'\n")}); held.Redis != "rediss://:pa55@cache" {
+		t.Errorf("redis %q", held.Redis)
+	} else if i := slices.IndexFunc(held.Table(), func(s Setting) bool { return s.Name == "redis" }); held.Table()[i].Value != hidden {
+		t.Errorf("redis is shown as %q", held.Table()[i].Value)
+	}
 	if l.Database != address || len(l.Secret) != 32 || l.Source("secret") != "--secret-file" {
 		t.Errorf("database %q, %d bytes of secret from %s", l.Database, len(l.Secret), l.Source("secret"))
 	}

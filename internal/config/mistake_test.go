@@ -84,6 +84,8 @@ func TestMistakes(t *testing.T) {
 		{"half of TLS", "tls.key = 'key.pem'", "coatcheck.toml:1: tls.key: TLS needs both tls.certificate and tls.key"},
 		{"TLS for plain http", "tls.key = 'key.pem'\ntls.certificate = 'cert.pem'", "coatcheck.toml:2: tls.certificate: the server would speak TLS, but public_url is plain http: write https"},
 		{"secret and its file", "secret = '" + random + "'\nsecret_file = 'x'", "coatcheck.toml:2: secret_file: secret is given as well: which of the two is meant?"},
+		{"redis that is none", "redis = 'http://:hunter2@cache'", "coatcheck.toml:1: redis: this is no Redis: write redis://HOST:PORT, …"},
+		{"redis with SQLite", "redis = 'redis://cache'", "coatcheck.toml:1: redis: it lets nodes wake each other, and with SQLite there is one: …"},
 		{"secret file not there", "secret_file = '/nowhere'", "coatcheck.toml:1: secret_file: \"/nowhere\" cannot be read: no such file or directory"},
 		{"secret file with an example", "secret_file = 'coatcheck.toml'", "coatcheck.toml:1: secret_file: in \"coatcheck.toml\": " + known},
 	} {

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/coatcheck/coatcheck/internal/wakeup"
 )
 
 // isHost reports whether host is an IP address, or a host name in ASCII as it is
@@ -160,6 +162,22 @@ func database(p *string) value {
 		*p = text
 		return nil
 	}, func() string { return hidePassword(*p) })
+}
+
+// redis is the address of a Redis, which nobody sees since it may hold a password.
+func redis(p *string) value {
+	return single("redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH", func(text string) error {
+		if err := wakeup.CheckURL(text); err != nil {
+			return fmt.Errorf("this is no Redis: %w", err)
+		}
+		*p = text
+		return nil
+	}, func() string {
+		if *p == "" {
+			return ""
+		}
+		return hidden
+	})
 }
 
 // The query parameters of a PostgreSQL address that are secret.

@@ -35,6 +35,9 @@ const (
 
 	maintainEvery = time.Minute
 	attempts      = 5
+
+	lookEvery   = 100 * time.Millisecond // between two readings that unknown ids cause
+	lookTimeout = 3 * time.Second        // of such a reading
 )
 
 // Config is what an operator decides about keys.
@@ -54,6 +57,9 @@ type Ring struct {
 
 	held    atomic.Pointer[keys]
 	loading sync.Mutex
+
+	looking sync.Mutex
+	looked  time.Time // guarded by looking
 }
 
 // keys is one reading of the store.
@@ -113,6 +119,28 @@ func (r *Ring) Load(ctx context.Context) error {
 // Read reads the keys and changes nothing.
 func (r *Ring) Read(ctx context.Context) error {
 	return r.change(ctx, nil, func([]StoredKey, time.Time) (Change, error) { return Change{}, nil })
+}
+
+// LookAgain reads the keys anew for somebody who was shown a token by a key that is
+// not held: another node may have made it a moment ago, before the log has told. All
+// who ask meanwhile wait for the one reading, and none is made within 100 ms of the last,
+// so that tokens by made-up keys cost next to nothing. It reports whether what is held
+// has been read since the call.
+func (r *Ring) LookAgain(ctx context.Context) bool {
+	before := r.held.Load()
+	r.looking.Lock()
+	defer r.looking.Unlock()
+	if r.held.Load() != before {
+		return true
+	}
+	if r.now().Sub(r.looked).Abs() < lookEvery {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout) // it is for all who wait
+	defer cancel()
+	err := r.Read(ctx)
+	r.looked = r.now()
+	return err == nil
 }
 
 // Keys returns the keys as they were last read, in the order in which they sign.

@@ -24,9 +24,11 @@ type shelf struct {
 	changes []Change
 	audited []audit.Entry
 	rival   func() // another node, just before a change is applied
+	read    int    // readings
 }
 
 func (s *shelf) Keys(context.Context) ([]StoredKey, int64, time.Time, error) {
+	s.read++
 	return slices.Clone(s.keys), s.version, s.now, nil
 }
 
@@ -214,6 +216,33 @@ func TestTwoNodesMakeOneChange(t *testing.T) {
 }
 
 // JCS-1, NIST: whoever has the database has no key.
+// A token by a key that another node has just made is known at the first look, and
+// tokens by made-up keys cost ten readings a second.
+func TestAKeyThatAnotherNodeHasJustMade(t *testing.T) { // D-18, V-20
+	s := newShelf()
+	one, other := newRing(t, s, jwt.ES256), newRing(t, s, jwt.ES256)
+	if err := one.Distrust(t.Context(), audit.Entry{}); err != nil {
+		t.Fatal(err)
+	}
+	id := signs(t, one)
+	if published(other, id) {
+		t.Fatal("it is known already")
+	}
+	if !other.LookAgain(t.Context()) || !published(other, id) {
+		t.Error("it is not known after a look")
+	}
+	before := s.read
+	for range 100 {
+		if other.LookAgain(t.Context()) {
+			t.Error("the store is read again at once")
+		}
+	}
+	s.now = s.now.Add(lookEvery)
+	if !other.LookAgain(t.Context()) || s.read != before+1 {
+		t.Errorf("%d readings, want one once it is time", s.read-before)
+	}
+}
+
 func TestKeysAreSealed(t *testing.T) {
 	s := newShelf()
 	r := newRing(t, s, jwt.ES256)

@@ -30,7 +30,8 @@ type Change struct {
 // ErrLost means that the keys were changed by another node in the meantime.
 var ErrLost = errors.New("keys were changed meanwhile")
 
-// Store keeps the signing keys.
+// Store keeps the signing keys. A step that fails in a way not named here has happened
+// whole or not at all, and may be taken again.
 type Store interface {
 	// Keys returns all keys, their version, and the store's clock.
 	Keys(ctx context.Context) (keys []StoredKey, version int64, now time.Time, err error)

@@ -29,7 +29,8 @@ type Counts struct {
 }
 
 // A Store keeps the outbox, one atomic step to a method and by its own time; the steps
-// of other stores put messages there, too.
+// of other stores put messages there, too. A step that fails in a way not named here
+// has happened whole or not at all, and may be taken again.
 type Store interface {
 	// Post adds messages that accompany no change, due at once; one that does not say until when it is worth sending is for three days.
 	Post(ctx context.Context, messages ...Message) error

@@ -48,10 +48,12 @@ type Log struct {
 	hub    hub
 	wake   chan struct{}
 
-	reading  sync.Mutex   // held by the one who reads the tail
+	pending  sync.Mutex   // guards reading
+	reading  *reading     // the tail is being read; nil while it is not
 	heard    atomic.Int64 // when the last good read began, in ns of the clock
 	readable atomic.Bool  // whether a page was ever read
 	recorded atomic.Int64 // the highest time that the store was seen to have recorded, in ms
+	told     atomic.Int64 // what the store's clock said last, in ms
 	mute     atomic.Bool  // a write has failed since one was last known to work
 	probing  sync.Mutex   // held by the one who tries whether writing works again
 
@@ -114,37 +116,18 @@ func (l *Log) Age() time.Duration {
 	return max(0, l.now().Sub(time.Unix(0, l.heard.Load())))
 }
 
-// Current returns nil if this node knows of every end up to [FreshFor] ago. If it
-// does not it reads the tail now, and if that fails returns [ErrBehind].
-func (l *Log) Current(ctx context.Context) error {
-	if l.fresh() {
-		return nil
-	}
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	if l.fresh() { // another caller has just read it
-		return nil
-	}
-	if err := l.read(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrBehind, err)
-	}
-	return nil
+// Epoch returns the epoch of the log as far as it was read; "" before that.
+func (l *Log) Epoch() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.position.Epoch
 }
 
-// CurrentAt is Current for a caller that has just looked at the clock.
-func (l *Log) CurrentAt(ctx context.Context, now time.Time) error {
-	if l.readable.Load() && now.UnixNano()-l.heard.Load() < int64(FreshFor) {
-		return nil
-	}
-	return l.Current(ctx)
-}
-
-func (l *Log) fresh() bool { return l.readable.Load() && l.Age() < FreshFor }
-
-// Recorded returns the highest time that the store has recorded, as far as it was
-// read. It does not fall when the clock is set back, nor with a restart: what had run
-// out by then has run out.
-func (l *Log) Recorded() time.Time { return time.UnixMilli(l.recorded.Load()) }
+// Recorded returns the highest time that the store has recorded, or what its own clock
+// said last if that is later, as far as it was read. It does not fall below the former
+// when the clock is set back, nor with a restart: what had run out by then has run out,
+// whatever this machine's clock says.
+func (l *Log) Recorded() time.Time { return time.UnixMilli(max(l.recorded.Load(), l.told.Load())) }
 
 // WriteFailed tells that the store could not write for a reason of its own, such as a
 // full disk. From then on this node is not ready, until a write works again.
@@ -175,41 +158,6 @@ func (l *Log) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w: the store's clock is %s behind the highest time it has recorded; wait, or see coatcheck doctor --accept-clock", ErrBehind, l.behind)
 	}
 	return nil
-}
-
-// read brings memory up to the end of the store's log. The caller holds reading.
-func (l *Log) read(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	for {
-		began := l.now()
-		l.mu.Lock()
-		from := l.position
-		l.mu.Unlock()
-		page, err := l.store.Since(ctx, from.Seq, pageSize)
-		if err == nil {
-			err = checkEpoch(page)
-		}
-		if err != nil {
-			return fmt.Errorf("read the revocation log: %w", err)
-		}
-		if err := l.take(ctx, from, page); err != nil {
-			return err
-		}
-		if mark := page.Mark.UnixMilli(); mark > l.recorded.Load() { // one reads at a time
-			l.recorded.Store(mark)
-		}
-		l.mu.Lock()
-		l.drift = page.Now.Sub(l.now())
-		l.behind = page.Mark.Sub(page.Now)
-		caught := l.position == page.Head
-		l.mu.Unlock()
-		if caught {
-			l.heard.Store(began.UnixNano())
-			l.readable.Store(true)
-			return nil
-		}
-	}
 }
 
 // take adds a page to memory and hands it to the streams.
@@ -300,6 +248,7 @@ func (l *Log) Follow(ctx context.Context) {
 		case <-ctx.Done():
 			l.hub.close()
 			l.hub.active.Wait() // for the farewells
+			l.abandon()
 			l.recordTime(ctx)
 			return
 		case <-poll.C:
@@ -311,9 +260,7 @@ func (l *Log) Follow(ctx context.Context) {
 			l.keep(ctx)
 			continue
 		}
-		l.reading.Lock()
-		err := l.read(ctx)
-		l.reading.Unlock()
+		err := l.poll(ctx)
 		switch {
 		case err != nil && !failing && !errors.Is(err, context.Canceled):
 			l.logger.Error("the revocation log cannot be read, checks will soon be refused", "error", err)

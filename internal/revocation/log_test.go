@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/feed"
@@ -25,14 +26,23 @@ type tape struct {
 	mark  time.Time
 	err   error
 	news  int // epochs begun
+
+	silent bool // Since does not answer
+	asked  int  // calls of Since
 }
 
 func newTape() *tape {
 	return &tape{epoch: "e1", head: Position{Epoch: "e1"}, now: time.Unix(1_800_000_000, 0)}
 }
 
-func (s *tape) Since(_ context.Context, from uint64, limit int) (Page, error) {
+func (s *tape) Since(ctx context.Context, from uint64, limit int) (Page, error) {
 	s.mu.Lock()
+	s.asked++
+	if s.silent {
+		s.mu.Unlock()
+		<-ctx.Done()
+		return Page{}, ctx.Err()
+	}
 	defer s.mu.Unlock()
 	page := Page{Head: s.head, Now: s.now, Mark: s.mark}
 	for _, r := range s.rows {
@@ -92,9 +102,7 @@ func newLog(t *testing.T, s *tape) *Log {
 // poll reads the tail now, as Follow does at each poll.
 func poll(t *testing.T, l *Log) {
 	t.Helper()
-	l.reading.Lock()
-	defer l.reading.Unlock()
-	if err := l.read(t.Context()); err != nil {
+	if err := l.poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -261,9 +269,7 @@ func TestNothingFallsBetweenSnapshotAndStream(t *testing.T) {
 		defer close(done)
 		for i := range all {
 			s.end(feed.Session, fmt.Sprint("ses_", i))
-			l.reading.Lock()
-			_ = l.read(context.Background())
-			l.reading.Unlock()
+			_ = l.poll(context.Background())
 		}
 	}()
 	for range 20 {
@@ -427,6 +433,34 @@ func TestAStaleTailVouchesForNothing(t *testing.T) {
 	if err := l.Current(t.Context()); err != nil {
 		t.Errorf("healed, and Current says %v", err)
 	}
+}
+
+// D-04: all who need the tail of a store that says nothing wait for one reading, and
+// for no longer than it could help. I-9
+func TestASilentStoreKeepsNobodyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTape()
+		l := newLog(t, s)
+		s.silent = true
+		s.pass(FreshFor)
+		asked, began := s.asked, time.Now()
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				if err := l.Current(t.Context()); !errors.Is(err, ErrBehind) {
+					t.Errorf("Current says %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > FreshFor {
+			t.Errorf("the callers waited for %v", took)
+		}
+		if s.asked != asked+1 {
+			t.Errorf("the store was asked %d times at once", s.asked-asked)
+		}
+		l.abandon() // as at the end
+	})
 }
 
 func TestWhoseClockIsOffIsNotReady(t *testing.T) {

@@ -78,6 +78,20 @@ func TestRecordedTimeDoesNotFall(t *testing.T) {
 	}
 }
 
+// D-20: what has run out by the store's clock has run out, whatever the node's clock
+// says; and a store whose clock was ahead for a while is believed again. I-10
+func TestTheStoreTellsTheTime(t *testing.T) {
+	s := newTape()
+	l := New(Config{}, s, func() time.Time { return s.now.Add(-time.Hour) }, slog.New(slog.DiscardHandler))
+	for _, now := range []time.Duration{0, time.Hour, -time.Minute} {
+		s.pass(now)
+		poll(t, l)
+		if got := l.Recorded(); !got.Equal(s.clock()) {
+			t.Errorf("it is %v, and the store says %v", got, s.clock())
+		}
+	}
+}
+
 // A node that stops has the store record the time, so that it is no earlier when a
 // node starts again with its clock set back. I-10
 func TestStoppingRecordsTheTime(t *testing.T) {

@@ -65,7 +65,9 @@ type Page struct {
 
 // Store keeps the log. Entries are added by the steps that end something, in the
 // stores of those nouns; their numbers rise in the order of commits, without a
-// gap, and an entry can be read as soon as the step that wrote it has returned.
+// gap, and an entry can be read as soon as the step that wrote it has returned. A step
+// that fails in a way not named here has happened whole or not at all, and may be taken
+// again.
 type Store interface {
 	// Since reads the entries numbered from and above, up to limit of them, with
 	// the log's end, in one indexed query. A page of an empty log has no rows.

@@ -51,7 +51,7 @@ func (m *Manager) CheckCookie(ctx context.Context, value string) (Holder, error)
 // drew for our own endpoints. In addition to CheckCookie's faults it returns
 // ErrTokenExpired, upon which the client should renew.
 func (m *Manager) CheckToken(ctx context.Context, token string) (Holder, error) {
-	claims, err := m.verify(token)
+	claims, err := m.verify(ctx, token)
 	if err != nil {
 		return Holder{}, err
 	}
@@ -73,11 +73,11 @@ func (m *Manager) CheckToken(ctx context.Context, token string) (Holder, error) 
 }
 
 // verify checks a token's signature, claims and subject against the set.
-func (m *Manager) verify(token string) (*jwt.Claims, error) {
+func (m *Manager) verify(ctx context.Context, token string) (*jwt.Claims, error) {
 	now := later(m.now(), m.log.Recorded())
 	seen, verdict := m.tokens.Get(token, now.Unix())
 	if verdict == feed.Unknown {
-		parsed, err := m.parse(token, m.config.Issuer, now)
+		parsed, err := m.parse(ctx, token, m.config.Issuer, now)
 		if err != nil {
 			return nil, err
 		}
@@ -97,15 +97,20 @@ func (m *Manager) verify(token string) (*jwt.Claims, error) {
 }
 
 // parse checks a token's form, signature, issuer, audience and time. An empty
-// audience accepts any.
-func (m *Manager) parse(token, audience string, now time.Time) (jwt.Claims, error) {
+// audience accepts any. A key that is not known may be one that another node has
+// just made.
+func (m *Manager) parse(ctx context.Context, token, audience string, now time.Time) (jwt.Claims, error) {
 	var signedBy string
-	claims, err := jwt.Parse(token, func(id string) (jwt.PublicKey, bool) {
+	public := func(id string) (jwt.PublicKey, bool) {
 		signedBy = id
 		return m.ring.Public(id)
-	})
+	}
+	claims, err := jwt.Parse(token, public)
 	if errors.Is(err, jwt.ErrUnknownKey) && m.log.Set().Holds(feed.Key, signedBy) {
 		return jwt.Claims{}, ErrTokenExpired // renewing is the cure, and gains a forger nothing
+	}
+	if errors.Is(err, jwt.ErrUnknownKey) && m.ring.LookAgain(ctx) {
+		claims, err = jwt.Parse(token, public)
 	}
 	if err != nil {
 		return jwt.Claims{}, ErrInvalidToken

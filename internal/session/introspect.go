@@ -81,7 +81,7 @@ func (m *Manager) introspectCookie(ctx context.Context, value string, used time.
 }
 
 func (m *Manager) introspectAccess(ctx context.Context, token string) (Answer, error) {
-	claims, err := m.parse(token, "", later(m.now(), m.log.Recorded()))
+	claims, err := m.parse(ctx, token, "", later(m.now(), m.log.Recorded()))
 	if err != nil || !credential.IsID(credential.Grant, claims.GrantID) {
 		return Answer{}, ErrNone
 	}

@@ -108,7 +108,11 @@ func (m *Manager) arrival(ctx context.Context, st *Standing, o Opening, opened *
 	if first || same {
 		return nil, nil
 	}
-	if ok, _ := m.told.Take(throttle.Limit{Key: st.User.ID, Rate: toldRate}); !ok {
+	waits, err := m.told.Take(ctx, throttle.Limit{Key: "d" + st.User.ID, Rate: toldRate})
+	if err != nil {
+		return nil, err
+	}
+	if waits.Longest() > 0 {
 		m.logger.Debug("somebody signs in with new devices so often that they are not told of each", "user", st.User.ID)
 		return nil, nil
 	}

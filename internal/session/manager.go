@@ -49,6 +49,8 @@ type Stores struct {
 	Upkeep      UpkeepStore
 	Attachments AttachmentStore
 	History     HistoryStore
+	// Throttle counts what people are told, for all nodes; nil: in this process's memory.
+	Throttle throttle.Store
 }
 
 // A Manager holds the rules of sessions. It is safe for concurrent use.
@@ -62,7 +64,7 @@ type Manager struct {
 	log     *revocation.Log
 	refresh *refreshKeys
 	devices *deviceKey
-	told    *throttle.Limiter // of devices that we do not know
+	told    throttle.Store // counts what is told of devices that we do not know
 	now     func() time.Time
 	logger  *slog.Logger
 
@@ -92,9 +94,13 @@ func New(c Config, stores Stores, ring *keyring.Ring, log *revocation.Log, secre
 	if c.Cached == 0 {
 		c.Cached = 1_000_000
 	}
+	told := stores.Throttle
+	if told == nil {
+		told = throttle.New(now, maxTold)
+	}
 	return &Manager{
 		config: c, store: stores.Sessions, upkeep: stores.Upkeep, attach: stores.Attachments, history: stores.History,
-		ring: ring, log: log, refresh: keys, devices: devices, told: throttle.New(now, maxTold), now: now, logger: logger,
+		ring: ring, log: log, refresh: keys, devices: devices, told: told, now: now, logger: logger,
 		records: feed.NewMemory[record](log.Set(), c.Cached),
 		tokens:  feed.NewMemory[seenToken](log.Set(), c.Cached/sessionsPerToken),
 	}, nil

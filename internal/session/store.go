@@ -61,7 +61,8 @@ type Ending struct {
 
 // Store keeps sessions and grants. Every method is one atomic step, durable when
 // it returns; what ends or changes something appends to the revocation log in
-// the same step.
+// the same step. A step that fails in a way not named here has happened whole or not
+// at all, and may be taken again.
 type Store interface {
 	// Terms returns the standing of a user with a client before there is a
 	// session: User, Client, OverBefore and Now. ErrNone if either is missing.
@@ -105,14 +106,16 @@ type Seen struct {
 	At        time.Time
 }
 
-// UpkeepStore does what no caller waits for.
+// UpkeepStore does what no caller waits for. A step that fails in a way not named here
+// has happened whole or not at all, and may be taken again.
 type UpkeepStore interface {
 	// Touch raises LastSeenAt of each session named; it never lowers one and never
 	// revives one that is over.
 	Touch(ctx context.Context, seen []Seen) error
 	// Sweep removes sessions, with their grants and application data, that have been
-	// over for longer than keep, at most limit of them, and returns how many.
-	Sweep(ctx context.Context, keep time.Duration, limit int) (int, error)
+	// over for longer than keep, at most limit of them, and returns how many. More says
+	// that there may be others.
+	Sweep(ctx context.Context, keep time.Duration, limit int) (removed int, more bool, err error)
 	// SetTerms adds or replaces a client's terms; OverBefore and Disabled of an
 	// existing row stay.
 	SetTerms(ctx context.Context, t ClientTerms) error
@@ -139,7 +142,8 @@ type HistoryStore interface {
 	Kept(ctx context.Context, userID, before string, limit int) ([]Kept, error)
 }
 
-// AttachmentStore keeps the application's own JSON beside a session.
+// AttachmentStore keeps the application's own JSON beside a session. A step that fails
+// in a way not named here has happened whole or not at all, and may be taken again.
 type AttachmentStore interface {
 	// Attachment returns the document and its version; version 0 and nil if there
 	// is none yet. It goes with the session.

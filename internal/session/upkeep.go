@@ -96,11 +96,11 @@ func (m *Manager) Sweep(ctx context.Context) error {
 	m.records.Sweep(now.Unix())
 	m.tokens.Sweep(now.Unix())
 	for {
-		n, err := m.upkeep.Sweep(ctx, m.config.Absolute, sweepBatch)
+		_, more, err := m.upkeep.Sweep(ctx, m.config.Absolute, sweepBatch)
 		if err != nil {
 			return unavailable("sweep sessions", err)
 		}
-		if n < sweepBatch {
+		if !more {
 			return nil
 		}
 	}

@@ -1,24 +1,13 @@
-// Package throttle counts attempts and says when there were too many.
-//
-// It never looks at what is attempted, and it keeps nobody out for long: every
-// refusal names the time at which the next attempt is let through.
 package throttle
 
 import (
+	"context"
 	"hash/maphash"
 	"sync"
 	"time"
 )
 
-// A Limit is one allowance that an attempt is counted against: which one, and
-// how large it is. A key is always used with the same rate, and the keys of one
-// call differ.
-type Limit struct {
-	Key  string
-	Rate Rate
-}
-
-// A Limiter counts attempts, in memory, by the generic cell rate algorithm
+// A Limiter is the Store of a server that is one process. It counts by the generic cell rate algorithm
 // (GCRA): of a key it knows one number, the time at which its allowance will be
 // full again. It is safe for concurrent use.
 //
@@ -28,12 +17,14 @@ type Limit struct {
 // with keys that are further from full than his own, and each of those costs
 // more refused attempts than the one he saves. Keys are kept as 128-bit hashes
 // under seeds of this process: they hold no address and nobody can choose two
-// that collide.
+// that collide. Marks have as much memory of their own, so that many who are known
+// push no counter out.
 type Limiter struct {
 	now    func() time.Time
 	start  time.Time
 	seeds  [2]maphash.Seed
 	shards []shard
+	marks  *Limiter // where a key that is not full is set; nil in itself
 }
 
 const (
@@ -48,9 +39,15 @@ type shard struct {
 }
 
 // New returns a Limiter that remembers at most about maxKeys keys, some 100
-// bytes each. now is read once per call; where it steps back, a key waits at
+// bytes each, and as many marks. now is read once per call; where it steps back, a key waits at
 // most for one whole burst and never regains anything.
 func New(now func() time.Time, maxKeys int) *Limiter {
+	l := newLimiter(now, maxKeys)
+	l.marks = newLimiter(now, maxKeys)
+	return l
+}
+
+func newLimiter(now func() time.Time, maxKeys int) *Limiter {
 	count := 1
 	for count < maxShards && count*2*keysPerShard <= maxKeys {
 		count *= 2
@@ -66,51 +63,106 @@ func New(now func() time.Time, maxKeys int) *Limiter {
 	return l
 }
 
-// Take spends one from every limit at once, or from none: if one is used up it
-// spends nothing and says when to try again, which is the longest wait of all.
-func (l *Limiter) Take(limits ...Limit) (ok bool, retry time.Duration) {
-	var room [4]hash
-	keys := l.hashes(room[:0], limits)
-	set, now := l.lock(keys)
+// Take is described at [Store]. It never fails.
+func (l *Limiter) Take(_ context.Context, limits ...Limit) (Waits, error) {
+	var room [4]counter
+	counters := l.counters(room[:0], limits)
+	set, now := l.lock(counters)
 	defer l.unlock(set)
-	for i, limit := range limits {
-		full := limit.Rate.clamp(l.at(keys[i]).full(keys[i], now), now)
-		retry = max(retry, limit.Rate.wait(full, now))
+	var waits Waits
+	for _, c := range counters {
+		if wait := c.rate.wait(l.full(c, now), now); wait > 0 {
+			if waits == nil {
+				waits = make(Waits, len(limits))
+			}
+			waits[c.place] = wait
+		}
 	}
-	if retry > 0 {
-		return false, retry
+	if waits != nil {
+		return waits, nil
 	}
-	for i, limit := range limits {
-		keys, key := l.at(keys[i]), keys[i]
-		full := limit.Rate.clamp(keys.full(key, now), now)
-		keys.put(key, full+int64(limit.Rate.Every), now)
+	for _, c := range counters {
+		l.at(c.key).put(c.key, l.full(c, now)+int64(c.rate.Every), now)
 	}
-	return true, 0
+	return nil, nil
 }
 
-// Return gives back one spent by Take, because a success does not count against
-// the person. It gives back that one only, and never more than a full allowance,
-// so a success in between does not wipe out failures.
-func (l *Limiter) Return(limits ...Limit) {
-	var room [4]hash
-	keys := l.hashes(room[:0], limits)
-	set, now := l.lock(keys)
+// Return is described at [Store]. It never fails.
+func (l *Limiter) Return(_ context.Context, mark Mark, limits ...Limit) error {
+	l.giveBack(limits)
+	if mark.Key != "" {
+		l.marks.set(mark)
+	}
+	return nil
+}
+
+func (l *Limiter) giveBack(limits []Limit) {
+	var room [4]counter
+	counters := l.counters(room[:0], limits)
+	set, now := l.lock(counters)
 	defer l.unlock(set)
-	for i, limit := range limits {
-		keys, key := l.at(keys[i]), keys[i]
-		full := limit.Rate.clamp(keys.full(key, now), now)
-		keys.put(key, full-int64(limit.Rate.Every), now)
+	for _, c := range counters {
+		l.at(c.key).put(c.key, l.full(c, now)-int64(c.rate.Every), now)
 	}
 }
 
-// spent reports whether anything of a key's allowance is spent.
-func (l *Limiter) spent(limit Limit) bool {
-	key := l.hash(limit.Key)
+// Sweep is described at [Store]. Nothing grows for want of it.
+func (l *Limiter) Sweep(_ context.Context, limit int) (int, error) {
+	forgotten := 0
+	for _, part := range []*Limiter{l, l.marks} {
+		now := part.clock()
+		for i := range part.shards {
+			forgotten += part.shards[i].forget(now, limit-forgotten)
+		}
+	}
+	return forgotten, nil
+}
+
+func (s *shard) forget(now int64, limit int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys.sweep(now, limit)
+}
+
+// A counter is a limit that counts now, and its place among the limits of a call.
+type counter struct {
+	key   hash
+	rate  Rate
+	place int
+}
+
+// counters leaves out the limits whose mark is set.
+func (l *Limiter) counters(room []counter, limits []Limit) []counter {
+	for i, limit := range limits {
+		if limit.Unless == "" || !l.marks.isSet(limit.Unless) {
+			room = append(room, counter{l.hash(limit.Key), limit.Rate, i})
+		}
+	}
+	return room
+}
+
+// full returns when the allowance of a counter is full, whose shard is locked.
+func (l *Limiter) full(c counter, now int64) int64 {
+	return c.rate.clamp(l.at(c.key).full(c.key, now), now)
+}
+
+func (l *Limiter) set(mark Mark) {
+	key := l.hash(mark.Key)
 	s := l.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := l.clock()
-	return limit.Rate.clamp(s.keys.full(key, now), now) > now
+	s.keys.sweep(now, sweep)
+	s.keys.put(key, now+int64(mark.For), now)
+}
+
+func (l *Limiter) isSet(mark string) bool {
+	key := l.hash(mark)
+	s := l.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := l.clock()
+	return s.keys.full(key, now) > now
 }
 
 // clock returns nanoseconds since the Limiter was made, by the monotonic clock
@@ -121,13 +173,6 @@ func (l *Limiter) hash(key string) hash {
 	return hash{maphash.String(l.seeds[0], key), maphash.String(l.seeds[1], key)}
 }
 
-func (l *Limiter) hashes(room []hash, limits []Limit) []hash {
-	for _, limit := range limits {
-		room = append(room, l.hash(limit.Key))
-	}
-	return room
-}
-
 func (l *Limiter) index(key hash) uint64   { return key[0] & uint64(len(l.shards)-1) }
 func (l *Limiter) shardOf(key hash) *shard { return &l.shards[l.index(key)] }
 func (l *Limiter) at(key hash) *table      { return &l.shardOf(key).keys }
@@ -135,9 +180,9 @@ func (l *Limiter) at(key hash) *table      { return &l.shardOf(key).keys }
 // lock locks the shards of the keys, lowest first, so that two calls cannot wait
 // for each other; then reads the clock, and drops a few full keys there. It
 // returns the set of shards for unlock, a bit each.
-func (l *Limiter) lock(keys []hash) (set uint64, now int64) {
-	for _, key := range keys {
-		set |= 1 << l.index(key)
+func (l *Limiter) lock(counters []counter) (set uint64, now int64) {
+	for _, c := range counters {
+		set |= 1 << l.index(c.key)
 	}
 	for i := range l.shards {
 		if set&(1<<i) != 0 {
@@ -145,8 +190,8 @@ func (l *Limiter) lock(keys []hash) (set uint64, now int64) {
 		}
 	}
 	now = l.clock()
-	for _, key := range keys {
-		l.at(key).sweep(now)
+	for _, c := range counters {
+		l.at(c.key).sweep(now, sweep)
 	}
 	return set, now
 }

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
@@ -33,19 +34,17 @@ var DefaultRates = Rates{
 }
 
 // remembered is for how long an address stays familiar to an account.
-var remembered = Rate{Burst: 1, Every: 30 * 24 * time.Hour}
+const remembered = 30 * 24 * time.Hour
 
 // SignIn decides how often a password may be tried. It is safe for concurrent
 // use.
 type SignIn struct {
-	limiter  *Limiter
-	familiar *Limiter // pairs that have succeeded: spent while familiar
-	rates    Rates
+	store Store
+	rates Rates
 }
 
-// NewSignIn returns the policy with the given rates. It remembers at most about
-// maxKeys counters, and as many familiar addresses.
-func NewSignIn(now func() time.Time, maxKeys int, rates Rates) *SignIn {
+// NewSignIn returns the policy with the given rates, counted in store.
+func NewSignIn(store Store, rates Rates) *SignIn {
 	fill := func(rate *Rate, otherwise Rate) {
 		if *rate == (Rate{}) {
 			*rate = otherwise
@@ -54,52 +53,48 @@ func NewSignIn(now func() time.Time, maxKeys int, rates Rates) *SignIn {
 	fill(&rates.Pair, DefaultRates.Pair)
 	fill(&rates.Account, DefaultRates.Account)
 	fill(&rates.Address, DefaultRates.Address)
-	return &SignIn{limiter: New(now, maxKeys), familiar: New(now, maxKeys), rates: rates}
+	return &SignIn{store: store, rates: rates}
 }
 
 // Take counts an attempt before the password is looked at. account is the
 // canonical form of the email, so that every spelling counts as one, whether or
 // not there is such an account; address is the client's, as the configured
-// proxies decide it. If it returns false nothing was counted, and retry says
-// when an attempt will be let through.
-func (s *SignIn) Take(account, address string) (ok bool, retry time.Duration) {
-	pair, whole, from := s.limits(account, address)
-	if s.familiar.spent(known(pair)) {
-		return s.limiter.Take(pair, from)
-	}
-	return s.limiter.Take(pair, from, whole)
+// proxies decide it. If it returns a time nothing was counted, and an attempt will
+// be let through after that. After an error no password may be looked at.
+func (s *SignIn) Take(ctx context.Context, account, address string) (retry time.Duration, err error) {
+	limits, _ := s.limits(account, address)
+	waits, err := s.store.Take(ctx, limits[:]...)
+	return waits.Longest(), err
 }
 
 // Succeeded takes back what Take counted, since the password was right, and
-// makes the address familiar to the account. Failures before it stay counted.
-func (s *SignIn) Succeeded(account, address string) {
-	s.Return(account, address)
-	pair, _, _ := s.limits(account, address)
-	s.familiar.Return(known(pair))
-	s.familiar.Take(known(pair))
+// makes the address familiar to the account. Failures before it stay counted. After
+// an error the success may stay counted, too.
+func (s *SignIn) Succeeded(ctx context.Context, account, address string) error {
+	limits, known := s.limits(account, address)
+	return s.store.Return(ctx, known, limits[:]...)
 }
 
 // Return takes back what Take counted, since in the end no password was looked
 // at: there was no room to hash it, or the caller went away while waiting.
-func (s *SignIn) Return(account, address string) {
-	pair, whole, from := s.limits(account, address)
-	if s.familiar.spent(known(pair)) {
-		s.limiter.Return(pair, from)
-	} else {
-		s.limiter.Return(pair, from, whole)
-	}
+func (s *SignIn) Return(ctx context.Context, account, address string) error {
+	limits, _ := s.limits(account, address)
+	return s.store.Return(ctx, Mark{}, limits[:]...)
 }
 
-// limits returns the counters of an attempt. A group holds no NUL, and the first
-// byte tells the kinds apart, so no two counters share a key.
-func (s *SignIn) limits(account, address string) (pair, whole, from Limit) {
+// limits returns the counters of an attempt: of the pair, the address and, unless the
+// address is familiar, the account; and the mark that makes it so. A group holds no
+// NUL, and the first byte tells the kinds apart, so no two keys are the same.
+func (s *SignIn) limits(account, address string) (limits [3]Limit, known Mark) {
 	group := AddressGroup(address)
-	return Limit{Key: "p" + group + "\x00" + account, Rate: s.rates.Pair},
-		Limit{Key: "a" + account, Rate: s.rates.Account},
-		Limit{Key: "i" + group, Rate: s.rates.Address}
+	pair := group + "\x00" + account
+	known = Mark{Key: "k" + pair, For: remembered}
+	return [3]Limit{
+		{Key: "p" + pair, Rate: s.rates.Pair},
+		{Key: "i" + group, Rate: s.rates.Address},
+		{Key: "a" + account, Rate: s.rates.Account, Unless: known.Key},
+	}, known
 }
-
-func known(pair Limit) Limit { return Limit{Key: pair.Key, Rate: remembered} }
 
 // AddressGroup returns the text under which an address is counted: an IPv4
 // address whole, also when mapped into IPv6; an IPv6 address by its /64, since

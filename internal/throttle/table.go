@@ -48,14 +48,15 @@ func (t *table) put(key hash, full, now int64) {
 	}
 }
 
-// sweep drops a few keys that are full, so that memory falls again after a burst
-// without ever costing one call much.
-func (t *table) sweep(now int64) {
-	for range sweep {
-		if len(t.heap) > 0 && t.heap[0].full <= now {
-			t.remove(0)
-		}
+// sweep drops up to limit keys that are full, and returns how many. With a few at each
+// call memory falls again after a burst, without ever costing one call much.
+func (t *table) sweep(now int64, limit int) int {
+	dropped := 0
+	for dropped < limit && len(t.heap) > 0 && t.heap[0].full <= now {
+		t.remove(0)
+		dropped++
 	}
+	return dropped
 }
 
 func (t *table) remove(i int) {

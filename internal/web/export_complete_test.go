@@ -58,7 +58,7 @@ var personal = map[string]struct {
 // impersonal are the tables that hold nothing about a person: the ids in the revocation
 // log are in it for minutes and in the export by themselves.
 var impersonal = []string{
-	"issuer", "setup", "client", "revocation_head", "revocation", "access_lifetime", "keyring", "signing_key", "api_key", "audit_head", "schema_migration",
+	"issuer", "setup", "client", "revocation_head", "revocation", "access_lifetime", "keyring", "signing_key", "api_key", "audit_head", "schema_migration", "transfer",
 }
 
 var (

@@ -13,9 +13,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/store/sqlstore"
 )
 
 // A witness sees every exchange of a flow: the request with its body, and the
@@ -29,6 +31,16 @@ type run struct {
 	streams map[string]*stream
 	secrets map[string]bool // what must be in no log
 	witness witness
+	breaks  *breaks // makes writes of its requests fail; nil: they do not
+	spoiled atomic.Bool
+}
+
+// interfere has steps fail in a way that nobody has foreseen, once they are spoiled.
+func (r *run) interfere(op sqlstore.Operation) (after bool, err error) {
+	if op.Kind == sqlstore.Write && r.spoiled.Load() {
+		return false, errors.New("a row that must be there is not")
+	}
+	return false, nil
 }
 
 // directives are what a flow can do beside sending requests.
@@ -38,6 +50,7 @@ var directives = map[string]func(*run, []string) error{
 	"setup":   (*run).offerSetup,
 	"stop":    func(r *run, _ []string) error { r.app.Stop(); return nil },
 	"break":   func(r *run, _ []string) error { return r.app.Store.Close() },
+	"spoil":   func(r *run, _ []string) error { r.spoiled.Store(true); return nil },
 	"restart": func(r *run, _ []string) error { return r.restart() },
 	"nomail":  (*run).noLetter,
 	"printed": (*run).findPrinted,
@@ -209,16 +222,25 @@ func (r *run) request(words []string, expects []expectation) error {
 	if err != nil {
 		return err
 	}
+	if r.breaks != nil {
+		return r.breaks.request(r, m, expects)
+	}
+	answers, err := r.sendAll(m)
+	if err != nil {
+		return err
+	}
+	return r.meet(answers, expects)
+}
+
+// sendAll sends a message as often as it says, at the same time.
+func (r *run) sendAll(m *message) ([]exchanged, error) {
 	answers, errs := make([]exchanged, m.times), make([]error, m.times)
 	var all sync.WaitGroup
 	for i := range m.times {
 		all.Go(func() { answers[i], errs[i] = r.send(m) })
 	}
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return r.meet(answers, expects)
+	return answers, errors.Join(errs...)
 }
 
 func (r *run) meet(answers []exchanged, expects []expectation) error {

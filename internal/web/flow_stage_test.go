@@ -32,9 +32,10 @@ type stage struct {
 	hash     account.HashParameters
 	clock    *clock
 	log      *logBuffer
-	post     *postbox     // where its mails arrive
-	prints   bool         // they are printed instead
-	hashes   atomic.Int64 // of passwords that were made
+	post     *postbox       // where its mails arrive
+	prints   bool           // they are printed instead
+	hashes   atomic.Int64   // of passwords that were made
+	made     func(*app.App) // told of each app before it serves; may be nil
 
 	app    *app.App
 	origin *url.URL // public_url
@@ -119,6 +120,9 @@ func (s *stage) start() error {
 	if err != nil {
 		cancel()
 		return err
+	}
+	if s.made != nil {
+		s.made(s.app)
 	}
 	public, metrics, err := s.app.Listen(ctx)
 	if err != nil {

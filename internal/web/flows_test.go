@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/coatcheck/coatcheck/internal/app"
 	"github.com/coatcheck/coatcheck/internal/store/storetest"
 	"github.com/coatcheck/coatcheck/internal/web"
 )
@@ -56,6 +57,7 @@ func holdFlow(t *testing.T, path string, s *stage, w witness) {
 		t.Fatal(err)
 	}
 	r := &run{stage: s, vars: variables{}, streams: map[string]*stream{}, secrets: map[string]bool{}, witness: w}
+	s.made = func(a *app.App) { a.Store.Interfere(r.interfere) }
 	for _, step := range steps {
 		if err := r.perform(step); err != nil {
 			t.Fatalf("%s:%d: %s: %v", path, step.line, strings.Join(step.words, " "), err)

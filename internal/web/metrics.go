@@ -17,9 +17,15 @@ import (
 	"github.com/coatcheck/coatcheck/internal/feed"
 )
 
-// countEvery is how old the number of live sessions may be that a scrape shows:
-// counting reads the store.
-const countEvery = 15 * time.Second
+// What is counted in the store is at least countEvery old before it is counted again, and
+// countShare times as old as counting took: a hundredth of a database's core at most, for
+// each node. A scrape waits for countWait, and nobody for longer than countLongest.
+const (
+	countEvery   = 15 * time.Second
+	countShare   = 100
+	countWait    = time.Second
+	countLongest = 5 * time.Minute
+)
 
 // Metrics are the figures for Prometheus, in a registry of their own. Labels are
 // taken from fixed sets (routes, codes of faults, kinds of entry, steps of the
@@ -143,7 +149,12 @@ func (m *Metrics) watch(p Parts) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, read))
 	}
 	sessions := seldom(p.Now, p.Sessions.Count)
-	gauge("coatcheck_sessions", "Live sessions, counted at most every 15 seconds.", nil, func() float64 { return float64(sessions()) })
+	gauge("coatcheck_sessions", "Live sessions, counted at most every 15 seconds, and the seldomer the longer that takes. NaN: not counted yet.", nil, func() float64 {
+		if n, known := sessions(); known {
+			return float64(n)
+		}
+		return math.NaN()
+	})
 	gauge("coatcheck_feed_subscribers", "Streams of the revocation log that this node serves.", nil, func() float64 { return float64(p.Log.Subscribers()) })
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "coatcheck_feed_dropped_total", Help: "Streams of the revocation log that were cut because their reader was too slow.",
@@ -174,25 +185,47 @@ func kindLabel(kind feed.Kind) string {
 	return "other"
 }
 
-// seldom returns what count returned, which costs the store something, and asks it anew
-// when that is countEvery old. What cannot be counted shows as it was last.
-func seldom[T any](now func() time.Time, count func(context.Context) (T, error)) func() T {
+// seldom returns what count returned last, which costs the store something, and has it
+// counted anew when that is countEvery old, or countShare times as old as the counting
+// took. A scrape does not wait for that longer than countWait: it shows the last
+// number, and none before there is one. What cannot be counted shows as it was.
+func seldom[T any](now func() time.Time, count func(context.Context) (T, error)) func() (n T, known bool) {
 	var mu sync.Mutex
-	var counted time.Time
+	var next time.Time
 	var last T
-	return func() T {
+	var known bool
+	var counting chan struct{} // nil: nobody counts
+	return func() (T, bool) {
+		mu.Lock()
+		if counting == nil && !now().Before(next) {
+			counting = make(chan struct{})
+			go func() {
+				begun := time.Now()
+				ctx, cancel := context.WithTimeout(context.Background(), countLongest)
+				defer cancel()
+				n, err := count(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					last, known = n, true
+				}
+				next = now().Add(max(countEvery, countShare*time.Since(begun)))
+				close(counting)
+				counting = nil
+			}()
+		}
+		done := counting
+		mu.Unlock()
+		if done != nil {
+			late := time.NewTimer(countWait)
+			defer late.Stop()
+			select {
+			case <-done:
+			case <-late.C:
+			}
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		at := now()
-		if !counted.IsZero() && at.Sub(counted) < countEvery {
-			return last
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if n, err := count(ctx); err == nil {
-			last = n
-		}
-		counted = at
-		return last
+		return last, known
 	}
 }

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"math"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coatcheck/coatcheck/internal/mail"
@@ -19,7 +21,12 @@ func (m *Metrics) watchMail(p Parts) {
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "coatcheck_mails", Help: about, ConstLabels: prometheus.Labels{"state": state},
-		}, func() float64 { return float64(pick(count())) }))
+		}, func() float64 {
+			if c, known := count(); known {
+				return float64(pick(c))
+			}
+			return math.NaN()
+		}))
 	}
 	for name, figure := range map[string]struct {
 		about string

@@ -175,6 +175,8 @@ func (s *Server) entranceAgain(x *exchange, e entrance, in map[string]string, er
 		return s.showEntrance(x, status, e, in["return_to"], signInView{Form: f})
 	case fault.Of(err) == account.ErrEmailTaken: // the address is fixed, so there is nothing to mend in the form
 		return err
+	case status >= http.StatusInternalServerError: // the invitation may be spent by now, and that is not what went wrong
+		return err
 	}
 	return s.invited(x, status, in["invitation"], f)
 }

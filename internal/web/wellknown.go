@@ -14,8 +14,13 @@ import (
 )
 
 // getKeys answers with the public keys: those that sign, the next one before its
-// first use, and old ones for as long as a token of theirs may live.
+// first use, and old ones for as long as a token of theirs may live. Who asks past
+// every cache, as a verifier does that was shown a key it does not know, is told of a
+// key that another node has just made.
 func (s *Server) getKeys(x *exchange) error {
+	if x.Request.Header.Get("Cache-Control") == "no-cache" {
+		s.Ring.LookAgain(x.Context())
+	}
 	set, tag := s.Ring.Published()
 	return publish(x, "application/jwk-set+json", document{set, tag})
 }

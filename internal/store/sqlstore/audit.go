@@ -3,16 +3,17 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/audit"
 )
 
-const takeAuditNumbers = `UPDATE audit_head SET seq = seq + $1 RETURNING seq`
+const takeAuditNumbers = `UPDATE audit_head SET seq = seq + $1`
 
 const addAudit = `
 	INSERT INTO audit (seq, at, event, outcome, actor, account_id, session_id, subject, ip, user_agent, request_id)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	SELECT h.seq - $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM audit_head h`
 
 // writeAudit writes the entries of the step. The counter makes the order of
 // commits the order of numbers.
@@ -21,12 +22,11 @@ func (s *step) writeAudit() error {
 	if n == 0 {
 		return nil
 	}
-	var last int64
-	if err := s.row(takeAuditNumbers, n).Scan(&last); err != nil {
+	if err := s.later(takeAuditNumbers, n); err != nil {
 		return fmt.Errorf("take numbers of the audit log: %w", err)
 	}
 	for i, e := range s.audits {
-		_, err := s.exec(addAudit, last-n+1+int64(i), s.at.UnixMilli(), safe(string(e.Event)), safe(e.Outcome),
+		err := s.later(addAudit, n-1-int64(i), s.at.UnixMilli(), safe(string(e.Event)), safe(e.Outcome),
 			safe(e.Actor), safe(e.UserID), safe(e.SessionID), safe(e.Subject), safe(e.IP), safe(e.UserAgent), safe(e.RequestID))
 		if err != nil {
 			return fmt.Errorf("write an audit entry: %w", err)
@@ -79,13 +79,18 @@ func (db *DB) Entries(ctx context.Context, f audit.Filter, before int64, limit i
 	})
 }
 
-const forgetAudit = `DELETE FROM audit WHERE at < $1`
+// forgetAudit removes the first n entries before $1.
+func forgetAudit(n int) string {
+	return `
+	DELETE FROM audit WHERE seq IN (
+		SELECT a.seq FROM audit a WHERE a.at < $1 ORDER BY a.at LIMIT ` + strconv.Itoa(n) + `)`
+}
 
 // Forget removes old entries. See [audit.Store].
 func (db *DB) Forget(ctx context.Context, older time.Time) (int, error) {
-	n, err := db.change(ctx, "forget_audit", forgetAudit, older.UnixMilli())
+	n, err := db.little(ctx, "forget_audit", forgetAudit(littleChunk), littleChunk, older.UnixMilli())
 	if err != nil {
 		return 0, fmt.Errorf("forget audit entries: %w", err)
 	}
-	return int(n), nil
+	return n, nil
 }

@@ -38,6 +38,7 @@ func (db *DB) AcceptClock(ctx context.Context, e audit.Entry) error {
 }
 
 func (s *step) acceptClock(e audit.Entry) error {
+	s.patiently() // there may be very many sessions
 	var now int64
 	if err := s.row(clockOf, s.db.clock()).Scan(&now); err != nil {
 		return fmt.Errorf("read the clock: %w", err)

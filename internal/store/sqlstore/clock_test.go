@@ -210,12 +210,12 @@ func TestSweepFindsAgainWhatItPutOff(t *testing.T) {
 		must(t, w.Touch(t.Context(), []session.Seen{{SessionID: alive.ID, At: w.now()}}))
 		w.pass(50 * time.Minute)
 		for _, want := range []int{4, 1, 0} {
-			if n, err := w.Sweep(t.Context(), 10*time.Minute, 4); n != want || err != nil {
+			if n, _, err := w.Sweep(t.Context(), 10*time.Minute, 4); n != want || err != nil {
 				t.Errorf("swept %d, %v, want %d", n, err, want)
 			}
 		}
 		w.pass(20 * time.Minute)
-		if n, err := w.Sweep(t.Context(), 10*time.Minute, 4); n != 1 || err != nil {
+		if n, _, err := w.Sweep(t.Context(), 10*time.Minute, 4); n != 1 || err != nil {
 			t.Errorf("swept %d, %v, want the last one", n, err)
 		}
 	})

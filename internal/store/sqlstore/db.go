@@ -19,6 +19,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/mail"
@@ -38,6 +39,9 @@ type Options struct {
 	Latency func(step string, d time.Duration)
 	// Logger may be nil.
 	Logger *slog.Logger
+	// Alone is the lock of who restores or moves a SQLite database and opens it for that;
+	// nil shares the database with others, and refuses one that is being moved or was.
+	Alone *Lock
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -49,6 +53,7 @@ type DB struct {
 	heard   atomic.Pointer[func([]feed.Entry)]
 	failed  atomic.Pointer[func()]
 	posted  atomic.Pointer[func()]
+	known   []migration   // by this binary
 	slow    time.Duration // a commit that took longer may have missed tokens: see [DB.step]
 }
 
@@ -96,8 +101,38 @@ const slowCommit = time.Second
 
 // Open opens the database, makes it if it is a SQLite file that is not there,
 // checks that it keeps what it acknowledges, and brings its schema up to date.
-// No error holds a password.
+// It returns [ErrHeld] while the database is restored or moved, and [ErrCarried] if it
+// was moved away or half of another was moved into it. No error holds a password.
 func Open(ctx context.Context, o Options) (*DB, error) {
+	db, err := openAnyway(ctx, o)
+	if err != nil || o.Alone != nil {
+		return db, err
+	}
+	if err := db.checkTransfer(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// openAnyway is Open for a database that a move has left its mark on, too.
+func openAnyway(ctx context.Context, o Options) (*DB, error) {
+	db, kind, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	all, err := knownMigrations(kind)
+	if err == nil {
+		db.known, err = all, db.migrate(ctx, all)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the database: %w", err), db.engine.close())
+	}
+	return db, nil
+}
+
+// connect is Open without a look at the schema. It also returns which engine it is:
+// sqlite or postgres.
+func connect(ctx context.Context, o Options) (*DB, string, error) {
 	db := &DB{now: o.Now, latency: o.Latency, logger: o.Logger, slow: slowCommit}
 	if db.logger == nil {
 		db.logger = slog.New(slog.DiscardHandler)
@@ -110,24 +145,17 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	switch scheme, _, _ := strings.Cut(o.URL, ":"); scheme {
 	case "sqlite":
 		kind = "sqlite"
-		db.engine, err = openSQLite(ctx, db, o.URL)
+		db.engine, err = openSQLite(ctx, db, o)
 	case "postgres", "postgresql":
 		kind = "postgres"
 		db.engine, err = openPostgres(ctx, db, o.URL)
 	default:
-		return nil, errors.New("the database is neither sqlite:FILE nor postgres://…")
+		err = errors.New("the database is neither sqlite:FILE nor postgres://…")
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	all, err := loadMigrations(migrationFiles, kind)
-	if err == nil {
-		err = db.migrate(ctx, all)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare the database: %w", err), db.engine.close())
-	}
-	return db, nil
+	return db, kind, nil
 }
 
 // Close waits for what has begun and closes the database. Steps that come later
@@ -163,7 +191,7 @@ func (db *DB) clock() any {
 // appends its entries once more before it is acknowledged.
 func (db *DB) step(ctx context.Context, name string, body func(*step) error) error {
 	defer db.measure(name, time.Now())
-	s := &step{db: db, body: body}
+	s := &step{db: db, name: name, body: body}
 	for range 3 {
 		if err := db.noticed(db.engine.write(ctx, s)); err != nil {
 			return err
@@ -176,9 +204,9 @@ func (db *DB) step(ctx context.Context, name string, body func(*step) error) err
 		}
 		db.logger.Warn("a commit was slow, its revocations are logged once more", "step", name, "took", time.Since(s.begun))
 		ends := s.ends
-		s = &step{db: db, body: func(again *step) error { again.ends = ends; return nil }}
+		s = &step{db: db, name: name, body: func(again *step) error { again.ends = ends; return nil }}
 	}
-	return fmt.Errorf("%s: the database is too slow to end anything in time", name)
+	return fmt.Errorf("%s: %w: the database is too slow to end anything in time", name, fault.ErrUnavailable)
 }
 
 // late reports whether a step that is durable now may have ended less than it says.
@@ -197,13 +225,13 @@ func (s *step) late(bound time.Duration) bool {
 // bare is step for a body that appends nothing and takes no time of its own.
 func (db *DB) bare(ctx context.Context, name string, body func(*step) error) error {
 	defer db.measure(name, time.Now())
-	return db.noticed(db.engine.write(ctx, &step{db: db, body: body, bare: true}))
+	return db.noticed(db.engine.write(ctx, &step{db: db, name: name, body: body, bare: true}))
 }
 
 // lean is bare for a body that changes nothing unless it succeeds.
 func (db *DB) lean(ctx context.Context, name string, body func(*step) error) error {
 	defer db.measure(name, time.Now())
-	return db.noticed(db.engine.write(ctx, &step{db: db, body: body, bare: true, lean: true}))
+	return db.noticed(db.engine.write(ctx, &step{db: db, name: name, body: body, bare: true, lean: true}))
 }
 
 // change is bare for a single statement, and returns the number of rows changed.
@@ -211,6 +239,21 @@ func (db *DB) change(ctx context.Context, name, query string, args ...any) (int6
 	defer db.measure(name, time.Now())
 	n, err := db.engine.single(ctx, query, args)
 	return n, db.noticed(err)
+}
+
+// littleChunk is how many rows [DB.little] removes at a time: a few milliseconds' work.
+const littleChunk = 1000
+
+// little is change for a statement that removes at most chunk rows, again and again
+// until it removes fewer: so nobody waits for long where much has gathered.
+func (db *DB) little(ctx context.Context, name, query string, chunk int64, args ...any) (int, error) {
+	sum := 0
+	for {
+		n, err := db.change(ctx, name, query, args...)
+		if sum += int(n); err != nil || n < chunk {
+			return sum, err
+		}
+	}
 }
 
 func (db *DB) measure(name string, start time.Time) { db.latency(name, time.Since(start)) }

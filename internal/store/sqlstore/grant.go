@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -87,7 +88,7 @@ const addGrant = `
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 
 func (s *step) addGrant(g session.Grant) error {
-	_, err := s.exec(addGrant, g.ID, g.SessionID, g.ClientID, g.Audience, g.Scope, int64(g.Generation),
+	err := s.later(addGrant, g.ID, g.SessionID, g.ClientID, g.Audience, g.Scope, int64(g.Generation),
 		g.RefreshHash[:], g.Salt[:], orNull(g.RotatedAt), packRotations(g.Rotations), g.CreatedAt.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("add a grant: %w", err)
@@ -117,8 +118,10 @@ const rotateGrant = `
 // Rotate spends a generation. See [session.Store]. The session comes before the
 // grant, as in every step, and both statements are conditions of one.
 func (db *DB) Rotate(ctx context.Context, w session.Swap) error {
+	defer db.measure("rotate", time.Now())
 	rotations := packRotations(w.Rotations)
-	return db.lean(ctx, "rotate", func(s *step) error {
+	s := &step{db: db, name: "rotate", bare: true, lean: true, swap: &swapping{Swap: w, clock: db.clock(), rotations: rotations}}
+	s.body = func(s *step) error {
 		n, err := s.exec(holdLive, db.clock(), w.GrantID, int64(w.Generation), w.Presented[:], w.Seen)
 		if err == nil && n == 1 {
 			n, err = s.exec(rotateGrant, db.clock(), w.GrantID, int64(w.Generation), w.Presented[:],
@@ -131,5 +134,6 @@ func (db *DB) Rotate(ctx context.Context, w session.Swap) error {
 			return session.ErrLost
 		}
 		return nil
-	})
+	}
+	return db.noticed(db.engine.write(ctx, s))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/account"
@@ -181,10 +182,15 @@ func (s *step) spend(id string, kinds ...account.LinkKind) (account.Link, error)
 
 const endMakers = endLinks + `kind IN ('sign_up', 'invite') AND email_key = $2`
 
-// AddUserByLink makes an account. See [account.LinkStore].
+// AddUserByLink makes an account. See [account.LinkStore]. The account comes before the
+// links: of those who make one of the same address by several links, one goes on, and
+// the others wait at the address, where nobody waits for them.
 func (db *DB) AddUserByLink(ctx context.Context, id string, u account.User, password string, e audit.Entry) (account.User, error) {
 	var added account.User
-	err := db.step(ctx, "add_user_by_link", func(s *step) error {
+	err := db.step(ctx, "add_user_by_link", func(s *step) (err error) {
+		if added, err = s.addUser(u, password, e); err != nil {
+			return err
+		}
 		l, err := s.spend(id, account.LinkSignUp, account.LinkInvite)
 		if err != nil {
 			return err
@@ -192,14 +198,17 @@ func (db *DB) AddUserByLink(ctx context.Context, id string, u account.User, pass
 		if l.EmailKey != u.EmailKey {
 			return account.ErrLinkOver
 		}
-		if added, err = s.addUser(u, password, e); err != nil {
-			return err
-		}
 		if _, err := s.exec(endMakers, s.at.UnixMilli(), l.EmailKey); err != nil {
 			return fmt.Errorf("end other links to the address: %w", err)
 		}
 		return nil
 	})
+	if errors.Is(err, account.ErrEmailTaken) {
+		// Perhaps by whoever spent this link a moment ago.
+		if _, gone := db.FindLink(ctx, id); errors.Is(gone, account.ErrLinkOver) {
+			err = gone
+		}
+	}
 	if err != nil {
 		return account.User{}, err
 	}
@@ -322,14 +331,18 @@ func (s *step) setAddress(u *account.User, l account.Link) error {
 	return nil
 }
 
-const sweepLinks = `
-	DELETE FROM link WHERE id IN (SELECT l.id FROM link l WHERE l.expires_at <= $1 ORDER BY l.expires_at LIMIT $2)`
+// sweepLinks removes n links that are old.
+func sweepLinks(n int) string {
+	return `
+	DELETE FROM link WHERE id IN (
+		SELECT l.id FROM link l WHERE l.expires_at <= $1 ORDER BY l.expires_at LIMIT ` + strconv.Itoa(n) + `)`
+}
 
 // SweepLinks removes old links. See [account.LinkStore].
 func (db *DB) SweepLinks(ctx context.Context, limit int) (int, error) {
 	var n int64
 	err := db.step(ctx, "sweep_links", func(s *step) (err error) {
-		n, err = s.exec(sweepLinks, s.at.UnixMilli(), limit)
+		n, err = s.exec(sweepLinks(limit), s.at.UnixMilli())
 		return err
 	})
 	if err != nil {

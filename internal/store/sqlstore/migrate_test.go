@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ func TestMigrationsAreReadInOrder(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			all, err := loadMigrations(test.files, test.engine)
+			all, err := loadMigrations(test.engine, test.files)
 			var texts []string
 			for _, m := range all {
 				texts = append(texts, m.sql)
@@ -50,12 +51,28 @@ func TestMigrationsAreReadInOrder(t *testing.T) {
 func known(t *testing.T, url, more string) []migration {
 	t.Helper()
 	engine, _, _ := strings.Cut(url, ":")
-	all, err := loadMigrations(migrationFiles, engine)
+	all, err := knownMigrations(engine)
 	must(t, err)
 	if more != "" {
-		all = append(all, migration{version: len(all) + 1, name: "more", sql: more, checksum: "more"})
+		m := migration{version: len(all) + 1, name: "more", sql: more, checksum: "more"}
+		m.serves, err = servedBy(m)
+		must(t, err)
+		all = append(all, m)
 	}
 	return all
+}
+
+// openKnowing opens a database as a binary does that knows these migrations.
+func openKnowing(t *testing.T, url string, all []migration, logger *slog.Logger) (*DB, error) {
+	t.Helper()
+	db, _, err := connect(context.Background(), Options{URL: url, Now: time.Now, Logger: logger})
+	must(t, err)
+	if err := db.migrate(context.Background(), all); err != nil {
+		must(t, db.Close())
+		return nil, err
+	}
+	t.Cleanup(func() { must(t, db.Close()) })
+	return db, nil
 }
 
 // A database that this binary does not understand is refused.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/mail"
@@ -41,7 +42,7 @@ func (s *step) writePosts() error {
 		if expires.IsZero() {
 			expires = s.at.Add(mail.Worth)
 		}
-		_, err = s.exec(addLetter, m.ID, string(m.Kind), m.To, safe(m.Language), m.LinkID, string(details),
+		err = s.later(addLetter, m.ID, string(m.Kind), m.To, safe(m.Language), m.LinkID, string(details),
 			s.at.UnixMilli(), expires.UnixMilli())
 		if err != nil {
 			return fmt.Errorf("put a mail into the outbox: %w", err)
@@ -74,11 +75,13 @@ func (db *DB) Next(ctx context.Context) (due time.Time, waits bool, err error) {
 
 // claimLetters compares with what is due once more, because another node may have
 // claimed some while this statement waited for their rows.
-const claimLetters = `
+func claimLetters(n int) string {
+	return `
 	UPDATE outbox SET lease = $1, due_at = $2, attempts = attempts + 1
 	WHERE dead_at IS NULL AND due_at <= $3 AND id IN (
-		SELECT o.id FROM outbox o WHERE o.dead_at IS NULL AND o.due_at <= $3 ORDER BY o.due_at, o.id LIMIT $4)
+		SELECT o.id FROM outbox o WHERE o.dead_at IS NULL AND o.due_at <= $3 ORDER BY o.due_at, o.id LIMIT ` + strconv.Itoa(n) + `)
 	RETURNING id, kind, recipient, language, link_id, details, created_at, expires_at, attempts, failure`
+}
 
 // Claim gives mails that are due to the caller. See [mail.Store].
 func (db *DB) Claim(ctx context.Context, lease string, length time.Duration, limit int) ([]mail.Letter, time.Time, error) {
@@ -86,7 +89,7 @@ func (db *DB) Claim(ctx context.Context, lease string, length time.Duration, lim
 	var now time.Time
 	err := db.step(ctx, "claim_mail", func(s *step) error {
 		now = s.at
-		rows, err := s.run.QueryContext(s.ctx, claimLetters, lease, s.at.Add(length).UnixMilli(), s.at.UnixMilli(), limit)
+		rows, err := s.run.QueryContext(s.ctx, claimLetters(limit), lease, s.at.Add(length).UnixMilli(), s.at.UnixMilli())
 		letters, err = collect(rows, err, scanLetter)
 		return err
 	})

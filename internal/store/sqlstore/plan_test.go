@@ -12,27 +12,9 @@ import (
 func TestLookupsAreIndexed(t *testing.T) {
 	db := open(t, Options{URL: sqliteURL(t), Now: time.Now})
 	scan := regexp.MustCompile(`SCAN (outbox|o|s|g|a|c|session|session_grant|account|client|revocation|audit|attachment|link|l)\b`)
-	for name, query := range map[string]string{
-		"account by id": findUser, "account by email": findByEmail, "accounts": listUsers, "hold an account": holdUser,
-		"terms": terms, "standing of a session": ofSession, "standing of a grant": ofGrant,
-		"hold a session": holdLive, "rotate": rotateGrant, "renew": renewSession, "touch one": touchOne, "touch many": touchMany,
-		"sessions": listSessions, "sessions of a user": listSessionsOfUser, "oldest sessions": oldestBeyond,
-		"live sessions of a user": liveSessions, "end a session": endSession, "end a grant": endGrant,
-		"close sessions": closeSessions, "grants beside": grantsBeside, "pairwise grants": pairwiseGrants,
-		"sweep": sweepOver, "sweep all": sweepAll, "sweep later": sweepLater,
-		"attachment": readAttachment, "swap an attachment": swapAttachment, "is live": isLive,
-		"tail": since, "prune": prune, "audit": listAudit + newestFirst, "audit of a user": listAudit + ofUser + newestFirst,
-		"audit of an event": listAudit + ofEvent + newestFirst, "audit of both": listAudit + ofUserAndEvent + newestFirst,
-		"find a link": findLink, "guess at links": guessLinks, "spend a link": spendLink, "replace links of a user": replaceOfUser,
-		"replace links to an address": replaceOfAddress, "links that make an account": endMakers, "links of a former password": endTakeovers,
-		"links of a user": endAllOfUser, "sweep links": sweepLinks,
-		"devices of a user": hasDevice, "kept sessions": keptSessions, "their grants": keptGrants, "kept links": linksOf,
-		"next mail": nextDue, "claim mails": claimLetters, "dead letters": forgetDead,
-		"forget": forgetAudit, "remove a user": deleteUser,
-	} {
-		t.Run(name, func(t *testing.T) {
-			args := make([]any, 2*touchChunk+1)
-			rows, err := db.engine.read().QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+query, args...)
+	for _, l := range lookups() {
+		t.Run(l.name, func(t *testing.T) {
+			rows, err := db.engine.read().QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+l.query, l.args...)
 			plan, err := collect(rows, err, func(r row) (detail string, err error) {
 				var id, parent, unused int
 				return detail, r.Scan(&id, &parent, &unused, &detail)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/credential"
@@ -26,7 +27,7 @@ const since = `
 func (db *DB) Since(ctx context.Context, from uint64, limit int) (revocation.Page, error) {
 	defer db.measure("since", time.Now())
 	var page revocation.Page
-	rows, err := db.engine.read().QueryContext(ctx, since, db.clock(), int64(min(from, maxSeq)), limit)
+	rows, err := db.engine.read().tail().QueryContext(ctx, since, db.clock(), int64(min(from, maxSeq)), limit)
 	logged, err := collect(rows, err, func(r row) (l revocation.Logged, err error) {
 		var mark, now int64
 		var seq, bits, before, at, until sql.NullInt64
@@ -53,15 +54,21 @@ func (db *DB) Since(ctx context.Context, from uint64, limit int) (revocation.Pag
 	return page, nil
 }
 
-const prune = `DELETE FROM revocation WHERE until_s < (SELECT COALESCE(CAST($1 AS BIGINT), now_ms()) / 1000)`
+// prune removes the first n entries that can be forgotten.
+func prune(n int) string {
+	return `
+	DELETE FROM revocation WHERE seq IN (
+		SELECT r.seq FROM revocation r WHERE r.until_s < (SELECT COALESCE(CAST($1 AS BIGINT), now_ms()) / 1000)
+		ORDER BY r.until_s LIMIT ` + strconv.Itoa(n) + `)`
+}
 
 // Prune removes what can be forgotten. See [revocation.Store].
 func (db *DB) Prune(ctx context.Context) (int, error) {
-	n, err := db.change(ctx, "prune", prune, db.clock())
+	n, err := db.little(ctx, "prune", prune(littleChunk), littleChunk, db.clock())
 	if err != nil {
 		return 0, fmt.Errorf("prune the revocation log: %w", err)
 	}
-	return int(n), nil
+	return n, nil
 }
 
 const newEpoch = `UPDATE revocation_head SET epoch = $2 WHERE epoch = $1`

@@ -20,6 +20,8 @@ import (
 
 // sqliteEngine is a file with one writer and a pool of readers.
 type sqliteEngine struct {
+	path    string
+	lock    *Lock // nil: of who opened it
 	writer  *writer
 	pool    *sql.DB // the writer's one connection
 	readers *sql.DB
@@ -111,14 +113,31 @@ func sqliteConnector(path string, pragmas ...string) (connector, error) {
 	return connector{d, file.String()}, nil
 }
 
-func openSQLite(ctx context.Context, db *DB, text string) (engine, error) {
+func openSQLite(ctx context.Context, db *DB, o Options) (engine, error) {
 	if db.now == nil {
 		return nil, errors.New("a SQLite database needs a clock")
 	}
-	path, err := sqlitePath(text)
+	path, err := sqlitePath(o.URL)
 	if err != nil {
 		return nil, err
 	}
+	if o.Alone != nil {
+		return openFile(ctx, db, path, nil)
+	}
+	shared, err := lock(path, false)
+	if err != nil {
+		return nil, err
+	}
+	e, err := openFile(ctx, db, path, shared)
+	if err != nil {
+		return nil, errors.Join(err, shared.Unlock())
+	}
+	return e, nil
+}
+
+// openFile opens a file under a lock, which is let go of when the engine closes; nil:
+// the caller has one.
+func openFile(ctx context.Context, db *DB, path string, shared *Lock) (engine, error) {
 	// Made here, because SQLite would let others read it. Its log takes the same mode.
 	file, err := os.OpenFile(filepath.Clean(path), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -135,7 +154,7 @@ func openSQLite(ctx context.Context, db *DB, text string) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &sqliteEngine{pool: sql.OpenDB(write), readers: sql.OpenDB(read)}
+	e := &sqliteEngine{path: path, lock: shared, pool: sql.OpenDB(write), readers: sql.OpenDB(read)}
 	e.pool.SetMaxOpenConns(1)
 	e.pool.SetMaxIdleConns(0) // a connection that the writer gives up is closed
 	e.readers.SetMaxOpenConns(maxReaders)
@@ -183,6 +202,8 @@ type sqliteReads struct {
 	*statements
 	*batcher
 }
+
+func (r sqliteReads) tail() runner { return r }
 
 func (r sqliteReads) one(ctx context.Context, query string, args []any, dest ...any) error {
 	return r.do(ctx, &step{bare: true, lean: true, body: func(s *step) error {
@@ -244,7 +265,11 @@ func (e *sqliteEngine) duplicate(err error, _, column string) bool {
 func (e *sqliteEngine) close() error {
 	e.writer.close()
 	e.reads.batcher.close()
-	return errors.Join(e.reads.statements.close(), e.readers.Close(), e.pool.Close())
+	err := errors.Join(e.reads.statements.close(), e.readers.Close(), e.pool.Close())
+	if e.lock != nil {
+		err = errors.Join(err, e.lock.Unlock())
+	}
+	return err
 }
 
 // preparer is what statements are prepared on: one connection or a pool.

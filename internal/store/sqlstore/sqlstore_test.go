@@ -4,21 +4,29 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/store/storetest"
+	"github.com/coatcheck/coatcheck/internal/throttle"
 )
 
 func TestSQLiteKeepsEveryPromise(t *testing.T) {
+	template := migratedFile(t)
 	storetest.Run(t, func(t *testing.T, now func() time.Time, heard func([]feed.Entry)) storetest.Stores {
-		db := open(t, Options{URL: sqliteURL(t), Now: now})
+		url := sqliteURL(t)
+		must(t, os.WriteFile(strings.TrimPrefix(url, "sqlite:"), template, 0o600))
+		db := open(t, Options{URL: url, Now: now})
 		db.Heard(heard)
-		return faces(db)
+		stores := faces(db)
+		stores.Throttle = throttle.New(now, 100_000) // as the app does on SQLite
+		return stores
 	})
 }
 
@@ -27,12 +35,16 @@ func TestPostgresKeepsEveryPromise(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time, heard func([]feed.Entry)) storetest.Stores {
 		db := open(t, Options{URL: schemas.emptied(t), Now: now})
 		db.Heard(heard)
-		return faces(db)
+		stores := faces(db)
+		stores.Throttle = db.Allowances()
+		return stores
 	})
 }
 
 func faces(db *DB) storetest.Stores {
+	b := &breaker{db: db}
 	return storetest.Stores{
+		Fail: b.fail, Rows: func(t *testing.T) []storetest.Row { return rowsOf(t, db) },
 		Revocation: db, Keys: db, Users: db, Setup: db, APIKeys: db, Links: db,
 		Sessions: db, Upkeep: db, Attachments: db, History: db, Audit: db, Mail: db, Recipients: db,
 	}
@@ -57,6 +69,19 @@ func open(t testing.TB, o Options) *DB {
 		}
 	})
 	return db
+}
+
+// migratedFile is an empty database as a file: to copy it is sooner done than to
+// migrate a new one.
+func migratedFile(t *testing.T) []byte {
+	t.Helper()
+	url := sqliteURL(t)
+	db, err := Open(context.Background(), Options{URL: url, Now: time.Now})
+	must(t, err)
+	must(t, db.Close())
+	file, err := os.ReadFile(strings.TrimPrefix(url, "sqlite:"))
+	must(t, err)
+	return file
 }
 
 func sqliteURL(t testing.TB) string {
@@ -116,7 +141,7 @@ func (s *schemas) emptied(t testing.TB) string {
 	var name string
 	select {
 	case name = <-s.used:
-		all, err := loadMigrations(migrationFiles, "postgres")
+		all, err := knownMigrations("postgres")
 		must(t, err)
 		script := fmt.Sprintf(empty, name)
 		for _, m := range all {

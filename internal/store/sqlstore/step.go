@@ -26,20 +26,27 @@ type reads interface {
 	runner
 	// one scans the one row of a short query; [sql.ErrNoRows] if there is none.
 	one(ctx context.Context, query string, args []any, dest ...any) error
+	// tail returns what the end of the log is read on, which waits for no other step.
+	tail() runner
 }
 
 // A step is one atomic change. What it ends and what is to be audited is
 // gathered while its body runs and written by its very last statements: the
 // counters of both logs are held for as short as can be.
 type step struct {
-	db     *DB
-	ctx    context.Context
-	run    runner
-	body   func(*step) error
-	begun  time.Time // by the process, to tell a slow commit
-	at     time.Time // the time of the store, read once at the start; zero for a bare step
-	bare   bool
-	lean   bool // the body changes nothing unless it succeeds, so there is nothing to undo
+	db    *DB
+	name  string // as Options.Latency is told; "" for a lonely statement
+	ctx   context.Context
+	run   runner
+	body  func(*step) error
+	begun time.Time // by the process, to tell a slow commit
+	at    time.Time // the time of the store, read once at the start; zero for a bare step
+	bare  bool
+	lean  bool // the body changes nothing unless it succeeds, so there is nothing to undo
+	// swap and look are what PostgreSQL performs together with others of their kind, in
+	// another way than by the body.
+	swap   *swapping
+	look   *look
 	dirty  bool // something was changed
 	ends   []ending
 	audits []audit.Entry
@@ -81,7 +88,7 @@ func (s *step) perform(ctx context.Context, run runner) error {
 	s.begun = time.Now()
 	if !s.bare {
 		var now int64
-		if err := s.row(readTime, s.db.clock()).Scan(&now); err != nil {
+		if err := s.scan(readTime, []any{s.db.clock()}, &now); err != nil {
 			return fmt.Errorf("read the time of the store: %w", err)
 		}
 		s.at = instant(now)
@@ -97,6 +104,39 @@ func (s *step) exec(query string, args ...any) (int64, error) {
 	n, err := affected(s.run.ExecContext(s.ctx, query, args...))
 	s.dirty = s.dirty || n > 0
 	return n, err
+}
+
+// A gatherer is a runner to whom statements cost more than their work.
+type gatherer interface {
+	gather(query string, args ...any)
+	scan(ctx context.Context, query string, args []any, dest ...any) error
+	patiently()
+}
+
+// patiently lets the rest of the step take as long as it does.
+func (s *step) patiently() {
+	if run, ok := s.run.(gatherer); ok {
+		run.patiently()
+	}
+}
+
+// later is exec for a statement whose result nobody needs. It may run only when the
+// step goes on with exec, row, scan or ids, or at its end, and what fails by it is that.
+func (s *step) later(query string, args ...any) error {
+	if run, ok := s.run.(gatherer); ok {
+		run.gather(query, args...)
+		return nil
+	}
+	_, err := s.exec(query, args...)
+	return err
+}
+
+// scan reads the one row of a query.
+func (s *step) scan(query string, args []any, dest ...any) error {
+	if run, ok := s.run.(gatherer); ok {
+		return run.scan(s.ctx, query, args, dest...)
+	}
+	return s.row(query, args...).Scan(dest...)
 }
 
 func (s *step) row(query string, args ...any) *sql.Row {
@@ -171,7 +211,7 @@ func (s *step) appendLog() error {
 	before, over := s.reach()
 	var last, reached int64
 	var lifetime sql.NullInt64
-	if err := s.row(takeNumbers, n, bits(n-1), s.at.UnixMilli(), before, over).Scan(&last, &reached, &lifetime); err != nil {
+	if err := s.scan(takeNumbers, []any{n, bits(n - 1), s.at.UnixMilli(), before, over}, &last, &reached, &lifetime); err != nil {
 		return fmt.Errorf("take numbers of the revocation log: %w", err)
 	}
 	longest := defaultLifetime
@@ -189,7 +229,7 @@ func (s *step) appendLog() error {
 		if err := s.raise(e); err != nil {
 			return err
 		}
-		_, err := s.exec(addRevocation, int64(e.Seq), bits(i), string(e.Kind), e.ID, e.Before, e.Reason, e.At, e.Until)
+		err := s.later(addRevocation, int64(e.Seq), bits(i), string(e.Kind), e.ID, e.Before, e.Reason, e.At, e.Until)
 		if err != nil {
 			return fmt.Errorf("append to the revocation log: %w", err)
 		}
@@ -232,14 +272,14 @@ func (s *step) raise(e feed.Entry) error {
 	var err error
 	switch e.Kind {
 	case feed.User:
-		_, err = s.exec(raiseUser, e.ID, e.Before)
+		err = s.later(raiseUser, e.ID, e.Before)
 	case feed.Client:
-		_, err = s.exec(raiseClient, e.ID, e.Before)
+		err = s.later(raiseClient, e.ID, e.Before)
 	case feed.All:
-		_, err = s.exec(raiseIssuer, e.Before)
+		err = s.later(raiseIssuer, e.Before)
 	case feed.Changed:
-		if _, err = s.exec(raiseUserChange, e.ID, e.Before); err == nil {
-			_, err = s.exec(raiseSessionChange, e.ID, e.Before)
+		if err = s.later(raiseUserChange, e.ID, e.Before); err == nil {
+			err = s.later(raiseSessionChange, e.ID, e.Before)
 		}
 	}
 	if err != nil {

@@ -183,7 +183,7 @@ func devicesOver(t *testing.T, f *fixture) {
 	f.end(t, 1, session.Ending{Kind: feed.Session, ID: in.ID})
 	f.wantDevices(t, u.ID, in.Device, true, true)
 	f.clock.Advance(absolute + 2*time.Hour)
-	_, err := f.Upkeep.Sweep(t.Context(), time.Hour, 1000)
+	_, _, err := f.Upkeep.Sweep(t.Context(), time.Hour, 1000)
 	must(t, err)
 	f.wantDevices(t, u.ID, in.Device, false, false)
 }
@@ -245,7 +245,7 @@ func keptUntilSwept(t *testing.T, f *fixture) {
 	u := f.user(t)
 	f.signIn(t, u)
 	f.clock.Advance(absolute + 2*time.Hour)
-	_, err := f.Upkeep.Sweep(t.Context(), time.Hour, 1000)
+	_, _, err := f.Upkeep.Sweep(t.Context(), time.Hour, 1000)
 	must(t, err)
 	rows, err := f.History.Kept(t.Context(), u.ID, "", 10)
 	must(t, err)

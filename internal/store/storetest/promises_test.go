@@ -12,7 +12,7 @@ import (
 )
 
 // nouns are the packages that declare what they need of a store.
-var nouns = []string{"revocation", "keyring", "audit", "account", "session", "mail"}
+var nouns = []string{"revocation", "keyring", "audit", "account", "session", "mail", "throttle"}
 
 // TestEverySentenceIsProven holds the comments of the Store interfaces and the
 // proofs to each other: a sentence without a proof and a proof of a sentence that
@@ -126,4 +126,28 @@ func sentences(comment string) []string {
 		}
 	}
 	return all
+}
+
+// Every method of an interface that promises it is broken in each way: it writes, or
+// it reads.
+func TestEveryMethodIsBroken(t *testing.T) {
+	var broken []string
+	for _, s := range faultySteps {
+		broken = append(broken, s.method)
+	}
+	for _, r := range faultyReads {
+		broken = append(broken, r.method)
+	}
+	for _, noun := range nouns {
+		for _, sentence := range sentencesOf(t, noun) {
+			method, _, _ := strings.Cut(sentence, ":")
+			promised := slices.ContainsFunc(brokenPromises, func(p promise) bool {
+				_, of := within(method, p.method)
+				return of
+			})
+			if promised && !slices.Contains(broken, method) {
+				t.Errorf("%s is not broken by any proof", method)
+			}
+		}
+	}
 }

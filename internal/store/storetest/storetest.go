@@ -18,6 +18,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
+	"github.com/coatcheck/coatcheck/internal/throttle"
 )
 
 // Stores are the faces of one store: what any of them writes, all of them read.
@@ -35,6 +36,13 @@ type Stores struct {
 	Audit       audit.Store
 	Mail        mail.Store
 	Recipients  mail.RecipientStore
+	Throttle    throttle.Store
+
+	// Fail arms a break, in the place of one that was armed before. What it returns
+	// disarms it and says what came of it. The break fails with [ErrBroken].
+	Fail func(Break) func() Broken
+	// Rows returns every row of every table, in any order.
+	Rows func(t *testing.T) []Row
 }
 
 // Open makes a fresh, empty store, which is closed when t ends. now is its clock,
@@ -61,7 +69,7 @@ func promises() []promise {
 		revocationPromises, keyringPromises, auditPromises,
 		userPromises, userChangePromises, setupPromises, apiKeyPromises, linkPromises, linkSpendPromises,
 		sessionPromises, rotatePromises, renewPromises, endPromises, listPromises,
-		upkeepPromises, attachmentPromises, outboxPromises, noticePromises,
+		upkeepPromises, attachmentPromises, outboxPromises, noticePromises, throttlePromises, brokenPromises,
 	)
 }
 

@@ -22,6 +22,9 @@ var upkeepPromises = []promise{
 		{"not before, and none that live", sweepKeeps},
 		{"at most limit", sweepLimit},
 	}},
+	{"session.UpkeepStore.Sweep", "More says that there may be others.", []proof{
+		{"until all are gone, with many that live before them", sweepMore},
+	}},
 	{"session.UpkeepStore.SetTerms", "SetTerms adds or replaces a client's terms; OverBefore and Disabled of an existing row stay.", []proof{
 		{"all of them are read back", setTermsRoundTrip},
 		{"V-33 nothing is enabled or revived by it", setTermsKeeps},
@@ -107,7 +110,7 @@ func (f *fixture) sweep(t *testing.T, keep time.Duration, limit int) int {
 	t.Helper()
 	sum := 0
 	for range 20 {
-		n, err := f.Upkeep.Sweep(t.Context(), keep, limit)
+		n, _, err := f.Upkeep.Sweep(t.Context(), keep, limit)
 		must(t, err)
 		if n > limit {
 			t.Errorf("Sweep removed %d sessions, and may %d", n, limit)
@@ -165,6 +168,39 @@ func sweepLimit(t *testing.T, f *fixture) {
 	live := f.signIn(t, u)
 	equal(t, "the number swept", f.sweep(t, time.Hour, 2), 5)
 	f.wantAlive(t, live)
+}
+
+// Those that live on lie before those that are over, because they are older: they
+// neither hide them, nor are they looked at for ever.
+func sweepMore(t *testing.T, f *fixture) {
+	u := f.user(t)
+	var used []signIn
+	for range 7 {
+		used = append(used, f.signIn(t, u))
+	}
+	f.clock.Advance(time.Minute)
+	for range 5 {
+		f.signIn(t, u)
+	}
+	f.clock.Advance(idle / 2)
+	for _, in := range used {
+		f.touch(t, in.ID)
+	}
+	f.clock.Set(start.Add(idle + 2*time.Minute))
+	sum, calls := 0, 0
+	for more := true; more; calls++ {
+		var n int
+		var err error
+		n, more, err = f.Upkeep.Sweep(t.Context(), 0, 3)
+		must(t, err)
+		if sum += n; calls > 12 {
+			t.Fatal("there is always more")
+		}
+	}
+	equal(t, "the number swept", sum, 5)
+	for _, in := range used {
+		f.wantAlive(t, in)
+	}
 }
 
 func setTermsRoundTrip(t *testing.T, f *fixture) {

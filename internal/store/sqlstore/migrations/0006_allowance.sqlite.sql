@@ -1,0 +1,2 @@
+-- serves: 4
+-- SQLite needs nothing: one process serves it, and counts in its memory.
