@@ -21,6 +21,8 @@ var experiments = []experiment{
 	{"refresh", "a refresh that is durable, beside the driver's own commits", runRefresh},
 	{"signin", "sign-ins with every hashing slot busy, and session checks meanwhile", runSignIn},
 	{"ends", "from the answer of an end to its refusal at every verifier", runEnds},
+	{"cluster", "three nodes on PostgreSQL: refreshes, checks, ends across them, and their rest", runCluster},
+	{"growth", "what requests cost, and what is kept, from 10 k to 10 M sessions in PostgreSQL, and a move there", runGrowth},
 	{"footprint", "what a server takes at rest, and to remember a session", runFootprint},
 }
 

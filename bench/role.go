@@ -26,6 +26,8 @@ var roles = map[string]func(ctx context.Context, args []string) error{
 	"asks":        askOpenLoop,
 	"flood":       flood,
 	"subscribers": serveSubscribers,
+
+	"cluster-callers": refreshInProcess,
 }
 
 // A process is a role that was started.
