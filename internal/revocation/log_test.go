@@ -53,6 +53,12 @@ func (s *tape) Since(ctx context.Context, from uint64, limit int) (Page, error) 
 	return page, s.err
 }
 
+func (s *tape) calls() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 func (s *tape) Prune(context.Context) (int, error)            { return 0, s.err }
 func (s *tape) Hold(_ context.Context, _ time.Duration) error { return s.err }
 func (s *tape) NewEpoch(_ context.Context, old string) error {
@@ -443,7 +449,7 @@ func TestASilentStoreKeepsNobodyForLong(t *testing.T) {
 		l := newLog(t, s)
 		s.silent = true
 		s.pass(FreshFor)
-		asked, began := s.asked, time.Now()
+		asked, began := s.calls(), time.Now()
 		var all sync.WaitGroup
 		for range 64 {
 			all.Go(func() {
@@ -456,8 +462,8 @@ func TestASilentStoreKeepsNobodyForLong(t *testing.T) {
 		if took := time.Since(began); took > FreshFor {
 			t.Errorf("the callers waited for %v", took)
 		}
-		if s.asked != asked+1 {
-			t.Errorf("the store was asked %d times at once", s.asked-asked)
+		if now := s.calls(); now != asked+1 {
+			t.Errorf("the store was asked %d times at once", now-asked)
 		}
 		l.abandon() // as at the end
 	})
