@@ -55,7 +55,7 @@ func TestNodeIsOutrun(t *testing.T) { // D-19, I-12
 	t.Parallel()
 	c, r := healthy(t, nil)
 	path, _ := c.SQLite()
-	other, err := sql.Open("sqlite", path)
+	other, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)") // the node writes, too
 	if err != nil {
 		t.Fatal(err)
 	}
