@@ -66,17 +66,28 @@ func startPatrons(t *testing.T, c *cluster, r *recorder, people int) *patrons {
 // first answered. What is carried out by then may be answered as done.
 func (p *patrons) twice(what string, turn int, call func(w witness) answer, done ...string) answer {
 	p.calls.Add(1)
-	a := call(p.nodes[turn%len(p.nodes)])
+	a := p.patiently(call, turn)
 	first := a
 	again := a.Err != nil || a.Status == http.StatusServiceUnavailable
 	if again {
 		p.retried.Add(1)
-		a = call(p.nodes[(turn+1)%len(p.nodes)])
+		a = p.patiently(call, turn+1)
 	}
 	if !a.OK() && (!again || !slices.Contains(done, a.Code)) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.failed = append(p.failed, fmt.Sprintf("%s: %v, then %v", what, first, a))
+	}
+	return a
+}
+
+// patiently makes a call at a node again while all its hashing slots are taken: that is
+// the load of others, and no restart.
+func (p *patrons) patiently(call func(w witness) answer, turn int) answer {
+	a := call(p.nodes[turn%len(p.nodes)])
+	for try := 0; a.Code == "busy" && try < 200; try++ {
+		elapse(context.Background(), 50*time.Millisecond)
+		a = call(p.nodes[turn%len(p.nodes)])
 	}
 	return a
 }
