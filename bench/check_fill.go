@@ -112,7 +112,7 @@ func multiply(ctx context.Context, db *sql.DB, first *session.Standing, at, n in
 	}
 	ids := map[string]string{"usr": first.User.ID, "ses": first.Session.ID, "grt": first.Grant.ID}
 	for _, c := range copies {
-		columns, values, err := columnsOf(ctx, db, c.table, c.changed)
+		columns, values, err := columnsOf(ctx, db, sqliteColumns, c.table, c.changed)
 		if err != nil {
 			return nil, err
 		}
@@ -131,8 +131,12 @@ func multiply(ctx context.Context, db *sql.DB, first *session.Standing, at, n in
 // as random as that of a real id.
 func ordinalOf(n int, tail []byte) string { return fmt.Sprintf("0%09d", n) + hex.EncodeToString(tail) }
 
-func columnsOf(ctx context.Context, db *sql.DB, table string, changed map[string]string) (columns, values string, err error) {
-	rows, err := db.QueryContext(ctx, `SELECT name FROM pragma_table_info($1)`, table)
+const sqliteColumns = `SELECT name FROM pragma_table_info($1)`
+
+// columnsOf returns the columns of a table, as the query lists them, and what a row that
+// is copied from t has there: the same, but for what is changed.
+func columnsOf(ctx context.Context, db *sql.DB, list, table string, changed map[string]string) (columns, values string, err error) {
+	rows, err := db.QueryContext(ctx, list, table)
 	if err != nil {
 		return "", "", err
 	}

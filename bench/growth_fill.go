@@ -148,7 +148,7 @@ func (c *multitude) fill(ctx context.Context, first *session.Standing) error {
 		if err != nil {
 			return err
 		}
-		columns, values, err := c.columns(ctx, table.table, table.changed)
+		columns, values, err := columnsOf(ctx, c.db, postgresColumns, table.table, forPostgres(table.changed))
 		if err != nil {
 			return err
 		}
@@ -220,27 +220,18 @@ func (c *multitude) dropIndexes(ctx context.Context, table string) (again []stri
 	return again, rows.Err()
 }
 
-func (c *multitude) columns(ctx context.Context, table string, changed map[string]string) (columns, values string, err error) {
-	rows, err := c.db.QueryContext(ctx, `
-		SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND table_schema = current_schema() ORDER BY ordinal_position`, table)
-	if err != nil {
-		return "", "", err
+const postgresColumns = `
+	SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND table_schema = current_schema() ORDER BY ordinal_position`
+
+// forPostgres writes out what stands for an ordinal.
+func forPostgres(changed map[string]string) map[string]string {
+	written := map[string]string{}
+	for name, expr := range changed {
+		expr = strings.ReplaceAll(expr, "ordinal(i)", ordinal)
+		written[name] = strings.ReplaceAll(expr, fmt.Sprintf("ordinal(i / %d)", perPerson),
+			strings.ReplaceAll(ordinal, "(i)", fmt.Sprintf("(i / %d)", perPerson)))
 	}
-	defer func() { _ = rows.Close() }()
-	var names, exprs []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return "", "", err
-		}
-		expr := "t." + name
-		if other := changed[name]; other != "" {
-			expr = strings.ReplaceAll(strings.ReplaceAll(other, "ordinal(i)", ordinal),
-				fmt.Sprintf("ordinal(i / %d)", perPerson), strings.ReplaceAll(ordinal, "(i)", fmt.Sprintf("(i / %d)", perPerson)))
-		}
-		names, exprs = append(names, name), append(exprs, expr)
-	}
-	return strings.Join(names, ", "), strings.Join(exprs, ", "), rows.Err()
+	return written
 }
 
 // room returns the bytes on the disk that a session and its grant take, indexes included.

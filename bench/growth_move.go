@@ -83,7 +83,7 @@ func (r *rig) fillSource(ctx context.Context, n int) (path, cookie string, err e
 	db.SetMaxOpenConns(1)
 	ids := map[string]string{"usr": first.Standing.User.ID, "ses": first.Standing.Session.ID, "grt": first.Standing.Grant.ID}
 	for _, table := range crowdCopies {
-		columns, values, err := columnsOf(ctx, db, table.table, forSQLite(table.changed))
+		columns, values, err := columnsOf(ctx, db, sqliteColumns, table.table, forSQLite(table.changed))
 		if err != nil {
 			return "", "", err
 		}

@@ -174,7 +174,12 @@ const signInBody = `{"email":"ada@example.com","password":"correct horse battery
 
 // signInOnce makes the person and returns a session cookie.
 func signInOnce(ctx context.Context, s *server) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/v1/sign-up", strings.NewReader(signInBody))
+	return cookieFrom(ctx, s, "/v1/sign-up")
+}
+
+// cookieFrom signs the person up or in, as the path says, and returns the session cookie.
+func cookieFrom(ctx context.Context, s *server, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+path, strings.NewReader(signInBody))
 	if err != nil {
 		return "", err
 	}
@@ -183,13 +188,14 @@ func signInOnce(ctx context.Context, s *server) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	_, _ = io.Copy(io.Discard, answer.Body) // the cookie says it
 	_ = answer.Body.Close()
 	for _, c := range answer.Cookies() {
 		if c.Name == "coatcheck_dev" {
 			return c.Value, nil
 		}
 	}
-	return "", fmt.Errorf("sign-up answers %s and sets no cookie", answer.Status)
+	return "", fmt.Errorf("%s answers %s and sets no cookie", path, answer.Status)
 }
 
 // hashAlone is the reference: the hash of every sign-in and nothing else, in as many

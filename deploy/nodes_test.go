@@ -126,7 +126,7 @@ func TestCaddyBeforeNodes(t *testing.T) {
 	stops := []func(){p.serve(0), p.serve(1)}
 	eventually(t, "caddy passes requests on", func() bool { return p.call("GET", "/healthz", "", nil, new(any)) == nil })
 	stopped, begun := make(chan struct{}), []tokens{}
-	for n := range 3 {
+	for n := range 12 {
 		var signedUp tokens
 		err := p.call("POST", "/v1/sign-up", "", map[string]string{"email": fmt.Sprintf("ada%d@example.com", n), "password": password, "transport": "token"}, &signedUp)
 		if err != nil {

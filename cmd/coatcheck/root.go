@@ -33,7 +33,7 @@ type console struct {
 }
 
 // byCommand is who did it, in the audit.
-const byCommand = "cli"
+const byCommand = app.ByCommand
 
 // from is where what a command does comes from.
 var from = app.Origin

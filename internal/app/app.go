@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -129,10 +128,12 @@ func Open(ctx context.Context, o Options) (*App, error) {
 // openStore opens the database, and finds or makes the secret that belongs to it.
 func (a *App) openStore(ctx context.Context, o Options) ([]byte, error) {
 	now := o.Now
-	if path, sqlite := o.Config.SQLite(); sqlite {
+	if _, sqlite := o.Config.SQLite(); sqlite {
 		now = a.now
-		if _, err := os.Stat(path); o.Existing && errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w at %s: coatcheck serve makes it, or name the one you mean with --database or --config", ErrNoDatabase, path)
+	}
+	if o.Existing {
+		if err := noDatabase(o.Config); err != nil {
+			return nil, err
 		}
 	}
 	where := o.Config.Database
@@ -321,3 +322,6 @@ func (a *App) forgetAudit(ctx context.Context) {
 
 // Origin is where an act comes from that no request asked for.
 var Origin = audit.Origin{UserAgent: "coatcheck " + Version}
+
+// ByCommand is who did what a command does, in the audit.
+const ByCommand = "cli"

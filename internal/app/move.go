@@ -57,7 +57,7 @@ func Move(ctx context.Context, o MoveOptions) (report MoveReport, err error) {
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	e := audit.New(audit.DatabaseMoved, audit.OK, Origin)
-	e.Actor = byCommand
+	e.Actor = ByCommand
 	moved, err := a.Store.MoveTo(ctx, o.To, e, o.Tell)
 	if err != nil {
 		return MoveReport{}, err

@@ -134,7 +134,7 @@ func (a *App) Restored(ctx context.Context, source string, keepSessions bool) (l
 		return 0, err
 	}
 	e := audit.New(audit.DatabaseRestored, audit.OK, Origin)
-	e.Actor, e.Subject = byCommand, audit.Safe(source, 128)+", all sessions ended"
+	e.Actor, e.Subject = ByCommand, audit.Safe(source, 128)+", all sessions ended"
 	if keepSessions {
 		e.Subject = audit.Safe(source, 128) + ", sessions kept"
 	}
@@ -143,9 +143,6 @@ func (a *App) Restored(ctx context.Context, source string, keepSessions bool) (l
 	}
 	// A key that was distrusted since, after a leak, is trusted in the picture.
 	keys := audit.New(audit.KeysDistrusted, audit.OK, Origin)
-	keys.Actor, keys.Subject = byCommand, "restored"
+	keys.Actor, keys.Subject = ByCommand, "restored"
 	return links, a.Ring.Distrust(ctx, keys)
 }
-
-// byCommand is who did it, in the audit.
-const byCommand = "cli"

@@ -70,7 +70,7 @@ type engine interface {
 	// beside it.
 	alone(ctx context.Context, f func(runner) error) error
 	// hurry bounds how long the rest of the transaction can hold a counter.
-	hurry(ctx context.Context, run runner) error
+	hurry(s *step) error
 	// facts fills in what is known of this engine alone.
 	facts(ctx context.Context, f *Facts) error
 	// duplicate reports whether err says that a row breaks this unique constraint,

@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -86,7 +84,7 @@ func (db *DB) moveTo(ctx context.Context, url string, batch int, e audit.Entry, 
 	}
 	defer from.Close()
 	m := &mover{source: db, from: from, target: target, pool: to.pool, batch: batch, tell: tell}
-	m.moved.Peer = to.name()
+	m.moved.Peer = "postgres://" + placeOf(to.pool.Config().ConnConfig)
 	if marked {
 		return m.again(ctx, left)
 	}
@@ -132,12 +130,6 @@ func asMover(url string) string {
 }
 
 const moverName = "coatcheck-move"
-
-// name returns the address of the database without user and password.
-func (e *postgresEngine) name() string {
-	c := e.pool.Config().ConnConfig
-	return "postgres://" + net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
-}
 
 // moveLock is the advisory lock of a move: "coatmov" in ASCII.
 const moveLock = 0x636f61746d6f76

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -59,7 +60,7 @@ func openPostgres(ctx context.Context, db *DB, url string) (engine, error) {
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "coatcheck"
 	}
-	name := net.JoinHostPort(config.ConnConfig.Host, strconv.Itoa(int(config.ConnConfig.Port))) + "/" + config.ConnConfig.Database
+	name := placeOf(config.ConnConfig)
 	config.AfterConnect = planPlainly
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -80,6 +81,11 @@ func openPostgres(ctx context.Context, db *DB, url string) (engine, error) {
 		return nil, errors.Join(fmt.Errorf("open PostgreSQL at %s: %w", name, err), e.close())
 	}
 	return e, nil
+}
+
+// placeOf says where a database is, for people: without user and password.
+func placeOf(c *pgx.ConnConfig) string {
+	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
 }
 
 // check refuses a server that would acknowledge what it can lose by a crash.
@@ -285,14 +291,8 @@ const (
 
 // hurry has the server abort the transaction if the holder of a counter is silent,
 // or waits for another, for two seconds.
-func (e *postgresEngine) hurry(ctx context.Context, run runner) error {
-	const hurried = `SELECT set_config('idle_in_transaction_session_timeout', '2s', TRUE), set_config('statement_timeout', '2s', TRUE)`
-	if t, ok := run.(*postgresTx); ok {
-		t.gather(hurried)
-		return nil
-	}
-	_, err := run.ExecContext(ctx, hurried)
-	return err
+func (e *postgresEngine) hurry(s *step) error {
+	return s.later(`SELECT set_config('idle_in_transaction_session_timeout', '2s', TRUE), set_config('statement_timeout', '2s', TRUE)`)
 }
 
 const postgresFacts = `

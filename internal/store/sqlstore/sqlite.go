@@ -240,7 +240,7 @@ func (e *sqliteEngine) alone(ctx context.Context, f func(runner) error) error {
 
 // hurry has nothing to do: there is one writer, and it waits for nobody while it
 // holds the counter.
-func (e *sqliteEngine) hurry(context.Context, runner) error { return nil }
+func (e *sqliteEngine) hurry(*step) error { return nil }
 
 func (e *sqliteEngine) facts(ctx context.Context, f *Facts) error {
 	f.Engine = "SQLite"

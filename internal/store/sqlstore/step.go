@@ -170,7 +170,7 @@ func (s *step) finish() error {
 	if len(s.ends) == 0 && len(s.audits) == 0 {
 		return nil
 	}
-	if err := s.db.engine.hurry(s.ctx, s.run); err != nil {
+	if err := s.db.engine.hurry(s); err != nil {
 		return fmt.Errorf("bound the time of a step: %w", err)
 	}
 	if err := s.writeAudit(); err != nil {
