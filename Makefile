@@ -6,7 +6,7 @@ LINT = $(GO) tool -modfile=tools.mod golangci-lint
 RACE = . ./internal/feed ./internal/load ./internal/revocation ./internal/session ./internal/throttle ./internal/web ./internal/app ./server ./testauth
 
 # Modules of their own, so that nobody who imports ours gets what they need.
-NESTED = bench bench/peers internal/jwt/wycheproof
+NESTED = bench bench/peers interop internal/jwt/wycheproof
 
 # One static binary, and one build cache for everything but the race detector.
 export CGO_ENABLED = 0

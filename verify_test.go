@@ -182,6 +182,60 @@ func TestEndsAndChanges(t *testing.T) { // I-1, ASVS-7.4.1
 	}
 }
 
+// A third party's token names its grant and no session; one that a client has drawn for
+// itself names neither. Both are held to all that can end them, seen before or not.
+func TestTokensOfClients(t *testing.T) { // AT-2, I-1, V-19
+	third := func(c *jwt.Claims) { c.ClientID, c.GrantID, c.SessionID = "cli_shop", "grt_1", "" }
+	pairwise := func(c *jwt.Claims) {
+		third(c)
+		c.Subject = "pw_somebody"
+	}
+	machine := func(c *jwt.Claims) {
+		c.Subject, c.ClientID, c.GrantID, c.SessionID, c.ACR, c.AMR, c.AuthTime = "cli_shop", "cli_shop", "", "", "", nil, 0
+	}
+	now := newTestClock().Now().Unix()
+	for _, test := range []struct {
+		entry                    feed.Entry
+		third, pairwise, machine error
+	}{
+		{feed.Entry{Kind: feed.Grant, ID: "grt_1"}, ErrRevoked, ErrRevoked, nil},
+		{feed.Entry{Kind: feed.Client, ID: "cli_shop", Before: now + 2}, ErrRevoked, ErrRevoked, ErrRevoked},
+		{feed.Entry{Kind: feed.User, ID: "usr_ada", Before: now + 2}, ErrRevoked, nil, nil},
+		{feed.Entry{Kind: feed.All, Before: now + 2}, ErrRevoked, ErrRevoked, ErrRevoked},
+		{feed.Entry{Kind: feed.Key, ID: "k1"}, ErrExpired, ErrExpired, ErrExpired},
+		{feed.Entry{Kind: feed.Changed, ID: "cli_shop", Before: now + 2}, ErrExpired, ErrExpired, ErrExpired},
+		{feed.Entry{Kind: feed.Changed, ID: "usr_ada", Before: now + 2}, ErrExpired, nil, nil},
+		{feed.Entry{Kind: feed.Session, ID: ""}, nil, nil, nil},
+		{feed.Entry{Kind: feed.Grant, ID: ""}, nil, nil, nil},
+		{feed.Entry{Kind: feed.Grant, ID: "grt_2"}, nil, nil, nil},
+		{feed.Entry{Kind: feed.Client, ID: "cli_mail", Before: now + 2}, nil, nil, nil},
+	} {
+		t.Run(string(test.entry.Kind)+" "+test.entry.ID, func(t *testing.T) {
+			s, v, _ := setUp(t)
+			for name, kind := range map[string]struct {
+				shape func(*jwt.Claims)
+				want  error
+			}{"third party": {third, test.third}, "pairwise": {pairwise, test.pairwise}, "machine": {machine, test.machine}} {
+				seen := s.Token("usr_ada", name, kind.shape)
+				if c, err := v.Verify(t.Context(), seen); err != nil || c.SessionID != "" || c.ClientID != "cli_shop" {
+					t.Fatalf("%s: %+v, %v", name, c, err)
+				}
+				defer func() {
+					unseen := s.Token("usr_ada", name, kind.shape, func(c *jwt.Claims) { c.ID = "another" })
+					for which, token := range map[string]string{"seen": seen, "unseen": unseen} {
+						if _, err := v.Verify(t.Context(), token); !errors.Is(err, kind.want) {
+							t.Errorf("%s, %s: error %v, want %v", name, which, err, kind.want)
+						}
+					}
+				}()
+			}
+			s.Append(test.entry)
+			eventually(t, "the entry is heard", func() bool { return v.set.Len() > 0 })
+			eventually(t, "its key is withdrawn", func() bool { return v.keys.find("k1") == nil || test.entry.ID != "k1" })
+		})
+	}
+}
+
 func TestSeenTokenIsHeldToEverythingOnEachCall(t *testing.T) { // V-19
 	s, orders, clock := setUp(t)
 	shop := verifierOf(t, s, clock, func(c *Config) { c.Audience = "shop" })

@@ -9,7 +9,7 @@ import (
 // An experiment measures figures that belong together, each beside its reference
 // in the same run.
 type experiment struct {
-	name  string // as -only takes it: verifier, check, refresh, signin, ends, footprint
+	name  string // as -only takes it: verifier, check, refresh, signin, ends, cluster, growth, provider, footprint
 	about string // one line for -help
 	run   func(ctx context.Context, r *rig) ([]figure, error)
 }
@@ -23,6 +23,7 @@ var experiments = []experiment{
 	{"ends", "from the answer of an end to its refusal at every verifier", runEnds},
 	{"cluster", "three nodes on PostgreSQL: refreshes, checks, ends across them, and their rest", runCluster},
 	{"growth", "what requests cost, and what is kept, from 10 k to 10 M sessions in PostgreSQL, and a move there", runGrowth},
+	{"provider", "what applications ask by OAuth 2: tokens for machines, refreshes, introspection, code flows", runProvider},
 	{"footprint", "what a server takes at rest, and to remember a session", runFootprint},
 }
 

@@ -21,6 +21,7 @@ var roles = map[string]func(ctx context.Context, args []string) error{
 	"sessions":    serveSessions,
 	"floor":       serveFloor,
 	"refreshers":  refreshOverHTTP,
+	"applicants":  applicantsOverHTTP,
 	"hashes":      hashAlone,
 	"sign-ins":    signInAgainAndAgain,
 	"asks":        askOpenLoop,

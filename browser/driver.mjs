@@ -4,13 +4,16 @@
 import { createInterface } from "node:readline";
 import process from "node:process";
 import { chromium } from "playwright-core";
+import * as applications from "./applications.mjs";
+import * as consent from "./consent.mjs";
 import * as hostile from "./hostile.mjs";
 import * as lifecycles from "./lifecycles.mjs";
+import * as logout from "./logout.mjs";
 import * as mails from "./mails.mjs";
 import * as pages from "./pages.mjs";
 import { Visitors } from "./visitors.mjs";
 
-const scenarios = { ...lifecycles, ...hostile, ...mails, ...pages };
+const scenarios = { ...lifecycles, ...applications, ...consent, ...hostile, ...logout, ...mails, ...pages };
 
 const lines = createInterface({ input: process.stdin });
 const pending = [];

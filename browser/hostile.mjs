@@ -103,7 +103,7 @@ export async function reflectedFields(visitors) {
 }
 
 // untouched holds the page to what no payload may make of it.
-async function untouched(page, payload) {
+export async function untouched(page, payload) {
   const made = await page.evaluate(() => {
     const found = [];
     for (const each of document.querySelectorAll("*")) {

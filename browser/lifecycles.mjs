@@ -71,6 +71,60 @@ export async function signUpTwice(visitors, options) {
   want(!letter.text.includes("/verify?"), "the mail makes an account that there is already");
 }
 
+// addAccount signs somebody in beside whoever is signed in there.
+export async function addAccount(page, person) {
+  await page.goto("/sign-in?prompt=login");
+  await submit(page, { email: person.email, password: person.password }, "Sign in");
+  await expectURL(page, "/account");
+}
+
+// Two people share a browser: each is in use when chosen, a tab that shows one does
+// nothing to the other, and one signs out without the other.
+export async function twoAccounts(visitors, options) {
+  const { main } = visitors.world;
+  const ada = await addPerson(main, { name: "Ada Lovelace" });
+  const bob = await addPerson(main, { name: "Bob Marley" });
+  const page = await visitors.come(main, options);
+  await signIn(page, ada);
+  await page.getByRole("link", { name: "Switch account" }).click();
+  await expectURL(page, "/accounts");
+  await page.getByRole("link", { name: "Use another account" }).click();
+  await expectURL(page, "/sign-in");
+  await submit(page, { email: bob.email, password: bob.password }, "Sign in");
+  await expectURL(page, "/account");
+  const tab = await page.context().newPage(); // it shows Bob
+  await tab.goto("/account");
+  const left = await page.context().newPage(); // and so does this
+  await left.goto("/account");
+  want((await tab.locator("main").innerText()).includes(bob.email), "the one who signed in is not in use");
+  await page.goto("/accounts?return_to=/account");
+  await page.getByRole("button", { name: "Ada Lovelace" }).click();
+  await expectURL(page, "/account");
+  want((await page.locator("main").innerText()).includes(ada.email), "the one who was chosen is not in use");
+  await submit(tab, { name: "Nobody" }, "Save name");
+  await tab.getByText("Nothing has changed").waitFor();
+  await page.goto("/account");
+  want(!(await page.locator("main").innerText()).includes("Nobody"), "a tab that shows one account has changed another");
+  await left.getByRole("button", { name: "Sign out", exact: true }).click();
+  await expectURL(left, "/accounts");
+  want(!(await left.locator("main").innerText()).includes(bob.email), "the one who signed out is still here");
+  await addAccount(page, bob);
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await expectURL(page, "/signed-out");
+  await page.getByText(ada.email).waitFor();
+  await page.goto("/account");
+  await expectURL(page, "/accounts");
+  await page.getByRole("button", { name: "Ada Lovelace" }).click();
+  await expectURL(page, "/account");
+  await addAccount(page, bob);
+  await page.goto("/accounts");
+  await page.getByRole("button", { name: "Sign out of all accounts" }).click();
+  await expectURL(page, "/signed-out");
+  await page.goto("/account");
+  await expectURL(page, "/sign-in");
+  want((await page.context().cookies()).every((cookie) => !isSession(cookie) && !cookie.name.endsWith("_accounts")), "the browser keeps somebody");
+}
+
 // One person on two devices sees both, ends the other one, and its next click lands
 // on the sign-in page.
 export async function twoDevices(visitors, options) {

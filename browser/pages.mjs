@@ -4,7 +4,10 @@ import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { invitationTo } from "./lifecycles.mjs";
+import { addApplication, asked, authorize } from "./consent.mjs";
+import { connected } from "./applications.mjs";
+import { addAccount, invitationTo } from "./lifecycles.mjs";
+import { logout } from "./logout.mjs";
 import { addPerson, codeIn, formWith, linkIn, mailsTo, newPerson, openAll, refused, signIn, submit, want } from "./visitors.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -119,6 +122,88 @@ const states = {
     await form.locator("button").click();
     await refused(page);
   }],
+  "account-applications": [{}, async (page, visitors) => {
+    await connected(page, visitors);
+    await openAll(page.locator("#applications details:not([open])"));
+  }],
+  "account-disconnected": [{}, async (page, visitors) => {
+    await connected(page, visitors);
+    await page.getByRole("button", { name: "Disconnect" }).first().click();
+    await page.getByRole("status").waitFor();
+  }],
+  "accounts-for": [{}, async (page, visitors) => {
+    const client = await addApplication(visitors.world.main);
+    await several(page, visitors, 2);
+    await page.goto(authorize(visitors.world.main, client, { prompt: "select_account" }));
+    await page.getByText("to continue to Shop").waitFor();
+  }],
+  "accounts": [{}, (page, visitors) => several(page, visitors, 3)],
+  "accounts-one": [{}, async (page, visitors) => {
+    await signIn(page, await addPerson(visitors.world.main));
+    await page.goto("/accounts");
+  }],
+  "accounts-over": [{}, async (page, visitors) => {
+    await several(page, visitors, 2);
+    await page.goto("/accounts?done=over");
+  }],
+  "accounts-long-words": [{}, async (page, visitors) => {
+    await signIn(page, await addPerson(visitors.world.main, { name: "Wolfeschlegelsteinhausenbergerdorff".repeat(3) }));
+    await page.goto("/accounts");
+  }],
+  "accounts-add": [{}, async (page, visitors) => {
+    await signIn(page, await addPerson(visitors.world.main));
+    await page.goto("/accounts?return_to=/account");
+    await page.getByRole("link", { name: "Use another account" }).click();
+    await page.locator("[name=prompt]").waitFor({ state: "attached" });
+  }],
+  "account-changed": [{}, async (page, visitors) => {
+    await signIn(page, await addPerson(visitors.world.main));
+    await page.evaluate(() => { document.querySelector('form[action="/account/name"] [name=account]').value = "usr_another"; });
+    await submit(page, { name: "Nobody" });
+    await page.waitForURL("**/account/name");
+  }],
+  "signed-out-of-one": [{}, async (page, visitors) => {
+    await several(page, visitors, 3);
+    await page.goto("/account");
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
+    await page.waitForURL("**/signed-out");
+  }],
+  "sign-in-for": [{}, async (page, visitors) => page.goto(authorize(visitors.world.main, await addApplication(visitors.world.main)))],
+  "consent": [{}, (page, visitors) => asked(page, visitors, { policy_uri: "https://shop.example/privacy", tos_uri: "https://shop.example/terms" }, { scope: "openid profile email" })],
+  "consent-offline": [{}, (page, visitors) => asked(page, visitors, { scope: "openid offline_access orders:read", audiences: ["https://orders.example.com"] }, { scope: "openid offline_access orders:read", resource: "https://orders.example.com" })],
+  "consent-device": [{}, (page, visitors) => asked(page, visitors, { type: "native", name: "Desk", redirect_uris: ["http://127.0.0.1/callback"] }, { redirect_uri: "http://127.0.0.1:50000/callback" })],
+  "consent-long-words": [{}, (page, visitors) => asked(page, visitors, { name: "Donaudampfschifffahrtsgesellschaft".repeat(2), scope: `openid ${"x".repeat(60)}` }, { scope: `openid ${"x".repeat(60)}` })],
+  "form-post": [{}, async (page, visitors) => {
+    const { main } = visitors.world;
+    const client = await addApplication(main, { trusted: true });
+    await page.route("**/oauth2/authorize*", async (route) => { // as it is where no script runs
+      const response = await route.fetch();
+      await route.fulfill({ response, body: (await response.text()).replace(/<script.*?<\/script>/s, "") });
+    });
+    await page.goto(authorize(main, client, { prompt: "none", response_mode: "form_post" }));
+  }],
+  "client-unknown": [{}, (page, visitors) => page.goto(authorize(visitors.world.main, "cli_00000000000000000000000000"))],
+  "redirect-mismatch": [{}, async (page, visitors) => page.goto(authorize(visitors.world.main, await addApplication(visitors.world.main), { redirect_uri: "https://shop.example/callback/" }))],
+  "request-malformed": [{}, (page) => page.goto("/oauth2/authorize?client_id=x&client_id=y")],
+  "request-over": [{}, (page) => page.goto("/consent?continue=over")],
+  "request-answered": [{}, async (page, visitors) => {
+    await asked(page, visitors);
+    const address = page.url();
+    await page.getByRole("button", { name: "Allow", exact: true }).click();
+    await page.waitForURL("**/callback*");
+    await page.goto(address.replace("/consent", "/oauth2/authorize"));
+  }],
+  "logout": [{}, async (page, visitors) => {
+    const { main } = visitors.world;
+    await signIn(page, await addPerson(main, { name: "Ada Lovelace" }));
+    await page.goto(logout(await addApplication(main)));
+  }],
+  "logout-long-words": [{}, async (page, visitors) => {
+    const { main } = visitors.world;
+    await signIn(page, await addPerson(main, { name: "Wolfeschlegelsteinhausenbergerdorff".repeat(3) }));
+    await page.goto(logout(await addApplication(main, { name: "Donaudampfschifffahrtsgesellschaft".repeat(2) })));
+  }],
+  "logout-refused": [{}, (page) => page.goto("/oauth2/logout?id_token_hint=nonsense")],
   "verified": [{}, (page) => page.goto("/verified")],
   "verified-changed": [{}, (page) => page.goto("/verified?done=changed")],
   "signed-out": [{}, (page) => page.goto("/signed-out")],
@@ -147,6 +232,12 @@ const states = {
     await page.locator("main details, main section, main h2").first().waitFor();
   }],
 };
+
+// several has so many people sign in in one browser, and arrives where one chooses.
+async function several(page, visitors, count) {
+  for (const name of ["Ada Lovelace", "", "Grace Hopper"].slice(0, count)) await addAccount(page, await addPerson(visitors.world.main, { name }));
+  await page.goto("/accounts");
+}
 
 async function begin(page, person) {
   await page.goto("/sign-up");
@@ -220,7 +311,7 @@ async function inGerman(page, other, note) {
 }
 
 // names are the same in every language.
-const names = /^(Ada Lovelace|Håkansson & Söhne)$/;
+const names = /^(Ada Lovelace|Grace Hopper|Håkansson & Söhne)$/;
 
 // violations returns what axe finds, by all of its rules but those that are left out.
 export async function violations(page, ...without) {

@@ -11,7 +11,7 @@ import (
 func TestLifecycles(t *testing.T) {
 	w := theWorld(t)
 	for _, scenario := range []string{
-		"signUpByLink", "signUpByCode", "signUpElsewhere", "signUpTwice", "signUpByInvitation", "twoDevices", "remember",
+		"signUpByLink", "signUpByCode", "signUpElsewhere", "signUpTwice", "signUpByInvitation", "twoDevices", "twoAccounts", "disconnects", "throughApplications", "throughLogout", "newcomer", "remember",
 		"changePassword", "resetPassword", "changeEmail", "exportAndDelete",
 	} {
 		for _, with := range []struct {
@@ -60,7 +60,7 @@ func statesOf(t *testing.T) []string {
 // Pages speak German to whoever asks for it, and fit a phone then, too.
 func TestGerman(t *testing.T) {
 	w := theWorld(t)
-	for _, name := range []string{"sign-in", "sign-up", "verify", "forgot", "reset", "account", "signed-out", "setup", "invitation", "not-found"} {
+	for _, name := range []string{"sign-in", "sign-up", "verify", "forgot", "reset", "account", "account-applications", "accounts", "signed-out-of-one", "signed-out", "setup", "invitation", "not-found", "sign-in-for", "consent", "consent-offline", "consent-device", "logout", "logout-refused", "client-unknown", "redirect-mismatch", "request-over"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w.play(t, "pageGerman", name)
@@ -83,7 +83,7 @@ func TestKeyboard(t *testing.T) {
 func TestHostile(t *testing.T) {
 	w := theWorld(t)
 	for _, scenario := range []struct{ id, name string }{
-		{"V-101", "openRedirect"}, {"V-74", "reflectedParameters"}, {"V-74", "reflectedFields"}, {"V-75", "framed"}, {"login-CSRF", "crossOrigin"}, {"fixation", "fixation"},
+		{"V-101", "openRedirect"}, {"V-74", "reflectedParameters"}, {"V-74", "reflectedFields"}, {"V-74", "reflectedRequests"}, {"V-74", "reflectedLogout"}, {"V-72", "forcedLogout"}, {"V-75", "framed"}, {"V-75", "framedConsent"}, {"login-CSRF", "crossOrigin"}, {"fixation", "fixation"},
 	} {
 		t.Run(scenario.id+"/"+scenario.name, func(t *testing.T) {
 			t.Parallel()

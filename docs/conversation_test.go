@@ -240,7 +240,7 @@ func (s *stage) hold(t *testing.T, e exchange) {
 }
 
 // What a page may call by the first characters of its value.
-var named = regexp.MustCompile(`\b(eyJ|(?:cks|ckr|cka|ckl|ses|usr|grt|key|api)_|coatcheck_signup=)[A-Za-z0-9_.-]*`)
+var named = regexp.MustCompile(`\b(eyJ|(?:cks|ckr|cka|ckl|ckc|ccs|cli|ses|usr|grt|key|api)_|coatcheck_signup=)[A-Za-z0-9_.-]*`)
 
 // see remembers the credentials and ids in an answer.
 func (s *stage) see(text string) {
@@ -251,7 +251,7 @@ func (s *stage) see(text string) {
 	}
 }
 
-var abbreviated = regexp.MustCompile(`(eyJ|(?:cks|ckr|cka|ckl|ses|usr|grt|key|api)_|coatcheck_signup=)…`)
+var abbreviated = regexp.MustCompile(`(eyJ|(?:cks|ckr|cka|ckl|ckc|ccs|cli|ses|usr|grt|key|api)_|coatcheck_signup=)…`)
 
 // expand puts the newest value in the place of each abbreviation.
 func (s *stage) expand(t *testing.T, e exchange, text string) string {

@@ -18,7 +18,7 @@ type block struct {
 
 // ours are the pages that this package runs. Others have tests of their own.
 var ours = []string{
-	"README.md", "docs/README.md", "docs/choosing.md", "docs/signing-in.md", "docs/sessions.md", "docs/tokens.md", "docs/revocation.md",
+	"README.md", "docs/README.md", "docs/choosing.md", "docs/signing-in.md", "docs/sessions.md", "docs/tokens.md", "docs/oauth.md", "docs/clients.md", "docs/accounts.md", "docs/single-sign-out.md", "docs/revocation.md",
 	"docs/passwords.md", "docs/mail.md", "docs/api-keys.md", "docs/many-nodes.md", "docs/moving.md", "docs/deploying.md", "docs/gateways.md", "docs/scaling.md", "docs/testing.md", "docs/embedding.md", "docs/performance.md", "docs/pages.md",
 }
 

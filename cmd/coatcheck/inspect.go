@@ -175,7 +175,7 @@ func (in *inspector) inspect(ctx context.Context, text string) (inspection, erro
 		}
 	}
 	// Looking is no use of the session: it must not keep it from becoming idle.
-	answer, active, err := in.app.Sessions.Introspect(ctx, text, time.Unix(1, 0))
+	answer, active, err := in.app.Sessions.Introspect(ctx, text, time.Unix(1, 0), "")
 	if err != nil {
 		return r, err
 	}
@@ -187,7 +187,11 @@ func (in *inspector) inspect(ctx context.Context, text string) (inspection, erro
 	r.Good = true
 	switch r.Kind {
 	case "access_token":
-		r.Says += " Its session is live."
+		if answer.ClientOnly {
+			r.Says += " A client has drawn it for itself, and that client may go on."
+		} else {
+			r.Says += " Its session is live."
+		}
 	case "session_cookie":
 		ends := answer.Standing.IdleEnds(answer.Standing.Session.LastSeenAt).UTC()
 		r.EndsAt = &ends

@@ -31,7 +31,7 @@ func viewKeys(keys []keyring.StoredKey, now time.Time) []keyView {
 		switch {
 		case k.ActiveAt.After(now):
 			state = "next"
-		case i+1 < len(keys) && !keys[i+1].ActiveAt.After(now):
+		case k.Succeeded(keys, now):
 			state = "retired"
 		}
 		rows[i] = keyView{k.ID, string(k.Algorithm), state, k.ActiveAt.UTC(), k.CreatedAt.UTC()}

@@ -119,7 +119,7 @@ everywhere, within milliseconds, while every service checks locally.`,
 			_ = root.PersistentFlags().MarkHidden(flag) // they stand in `coatcheck config --help`
 		}
 	}
-	root.AddCommand(c.serve(), c.init(), c.user(), c.session(), c.apikey(), c.key(), c.token(), c.settings(), c.audit(), c.doctor(), c.bench(), c.migrate(), c.backup(), c.restore(), c.move(), c.version())
+	root.AddCommand(c.serve(), c.init(), c.user(), c.session(), c.client(), c.apikey(), c.key(), c.token(), c.settings(), c.audit(), c.doctor(), c.bench(), c.migrate(), c.backup(), c.restore(), c.move(), c.version())
 	return root
 }
 

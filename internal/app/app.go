@@ -24,6 +24,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/jwt"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/mail"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/place"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
@@ -67,6 +68,7 @@ var ErrNoDatabase = errors.New("there is no database")
 type App struct {
 	Accounts *account.Directory
 	Sessions *session.Manager
+	Provider *oauth.Provider
 	Ring     *keyring.Ring
 	Log      *revocation.Log
 	Audit    audit.Store
@@ -184,8 +186,11 @@ func (a *App) wire(o Options, secret []byte) error {
 		return err
 	}
 	a.Sessions, err = session.New(a.sessionConfig(c),
-		session.Stores{Sessions: db, Upkeep: db, Attachments: db, History: db, Throttle: counters}, a.Ring, a.Log, secret, a.now, a.logger)
+		session.Stores{Sessions: db, Upkeep: db, Attachments: db, History: db, Codes: db, Throttle: counters}, a.Ring, a.Log, secret, a.now, a.logger)
 	if err != nil {
+		return err
+	}
+	if err := a.wireProvider(counters, secret); err != nil {
 		return err
 	}
 	public, err := url.Parse(c.PublicURL)
@@ -204,11 +209,26 @@ func (a *App) wire(o Options, secret []byte) error {
 		return err
 	}
 	a.web, err = web.New(settings, web.Parts{
-		Accounts: a.Accounts, Sessions: a.Sessions, Ring: a.Ring, Log: a.Log, Audit: db, Words: a.words,
+		Accounts: a.Accounts, Sessions: a.Sessions, Provider: a.Provider, Ring: a.Ring, Log: a.Log, Audit: db, Words: a.words,
 		Outbox: a.Outbox, Mails: db, Letters: db, Printer: a.printer,
 		Metrics: a.metrics, Place: a.placeOf, Now: a.now, Logger: a.logger,
 	})
 	return err
+}
+
+func (a *App) wireProvider(counters throttle.Store, secret []byte) error {
+	db := a.Store
+	calls, err := outboundOf(&a.config)
+	if err != nil {
+		return err
+	}
+	a.Provider, err = oauth.New(oauth.Config{Issuer: a.config.PublicURL, Outbound: calls},
+		oauth.Stores{Clients: db, Assertions: db, Consents: db, Notices: db, Audit: db, Throttle: counters}, a.Sessions, a.Ring, a.Log, secret, a.now, a.logger)
+	if err != nil {
+		return err
+	}
+	db.Noticed(a.Provider.Notices.Wake)
+	return nil
 }
 
 // sharedCounters returns what counts attempts for all nodes on one PostgreSQL; nil with
@@ -276,6 +296,9 @@ func (a *App) FirstParty(ctx context.Context, audiences, scopes []string) error 
 	})
 }
 
+// Issuer is who signs tokens, as their iss says it: public_url.
+func (a *App) Issuer() string { return a.config.PublicURL }
+
 // Handler answers all public requests.
 func (a *App) Handler() http.Handler { return a.web }
 
@@ -289,7 +312,7 @@ func (a *App) Metrics() http.Handler {
 // Run does what goes on beside requests, until ctx ends and all of it has stopped.
 func (a *App) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, loop := range []func(context.Context){a.Log.Follow, a.Ring.Run, a.Accounts.Run, a.Sessions.Run, a.Outbox.Run, a.followWakeups, a.followSchema, a.followPlaces, a.forgetAudit} {
+	for _, loop := range []func(context.Context){a.Log.Follow, a.Ring.Run, a.Accounts.Run, a.Sessions.Run, a.Provider.Run, a.Outbox.Run, a.followWakeups, a.followSchema, a.followPlaces, a.forgetAudit} {
 		all.Go(func() { loop(ctx) })
 	}
 	all.Wait()

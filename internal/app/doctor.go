@@ -30,7 +30,7 @@ const (
 
 // A Finding is what an examination has to say about one thing.
 type Finding struct {
-	Check string `json:"check"` // database, schema, secret, clock, keys, redis, public_url, proxies, cookies, mail, geo or tls
+	Check string `json:"check"` // database, schema, secret, clock, keys, redis, public_url, proxies, cookies, mail, clients, logout, outbound, geo or tls
 	Level Level  `json:"level"`
 	What  string `json:"what"` // what was found, in a sentence
 	Do    string `json:"do"`   // what to do about it; "" for nothing
@@ -50,6 +50,7 @@ func Examine(ctx context.Context, c config.Config, now func() time.Time, client 
 	d.publicURL(ctx)
 	d.cookies()
 	d.mail(ctx)
+	d.outbound()
 	d.geo()
 	d.certificate()
 	return d.findings
@@ -102,6 +103,8 @@ func (d *doctor) records(ctx context.Context) {
 	d.findings = append(d.findings, judgeClock(f, d.now()))
 	d.keys(ctx, a.Ring)
 	d.outbox(ctx, a.Store)
+	d.notices(ctx, a.Store)
+	d.clients(ctx, a.Provider.Clients)
 }
 
 func (d *doctor) databaseAdvice() string {
@@ -212,8 +215,10 @@ func (d *doctor) keys(ctx context.Context, ring *keyring.Ring) {
 		d.find("keys", Note, "There are none yet: the server makes them when it starts.", "")
 	case err != nil:
 		d.find("keys", Serious, "No key may sign now.", "Start the server, which makes one; if it runs, its log says why it could not.")
-	default:
+	case len(ring.Algorithms()) == 1:
 		d.find("keys", Fine, fmt.Sprintf("%d are published, and one signs.", len(keys)), "")
+	default:
+		d.find("keys", Fine, fmt.Sprintf("%d are published, and one of each of %d algorithms signs.", len(keys), len(ring.Algorithms())), "")
 	}
 }
 

@@ -73,6 +73,18 @@ const (
 	UserInvited       Event = "user_invited"
 	CodeFailed        Event = "code_failed"
 	LinkRefused       Event = "link_refused" // a link of ours that is over
+
+	GrantOpened Event = "grant_opened" // an application has redeemed a code
+	GrantEnded  Event = "grant_ended"
+	CodeReused  Event = "code_reused" // a code came a second time, so what it gave was ended
+
+	ClientAdded         Event = "client_added"
+	ClientChanged       Event = "client_changed"
+	ClientSecretRotated Event = "client_secret_rotated"
+	ClientRemoved       Event = "client_removed"
+	ConsentGiven        Event = "consent_given"   // Subject is the client
+	ConsentRemoved      Event = "consent_removed" // likewise
+	ClientRefused       Event = "client_refused"  // an application did not show that it is the one it says
 )
 
 // OK is the Outcome of what succeeded.

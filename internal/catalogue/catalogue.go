@@ -125,9 +125,10 @@ func (c *Catalogue) check(name string, texts map[string]entry) []error {
 }
 
 // translates reports whether the key is of a table that translates English sentences
-// of the code, which our English file therefore lacks.
+// of the code, which our English file therefore lacks, or that says what an operator's own
+// scopes are for.
 func translates(key string) bool {
-	return strings.HasPrefix(key, "fault.") || strings.HasPrefix(key, "sentences.")
+	return strings.HasPrefix(key, "fault.") || strings.HasPrefix(key, "sentences.") || strings.HasPrefix(key, "scope.")
 }
 
 func isPlural(key string) bool {

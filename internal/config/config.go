@@ -5,7 +5,7 @@
 // its range and no two contradict each other. It never touches a database, a
 // socket or a certificate; what only those can tell is for coatcheck doctor.
 //
-// It exports more than forty names: sixteen are the tables of coatcheck.toml.
+// It exports more than forty names: seventeen are the tables of coatcheck.toml.
 package config
 
 import (
@@ -57,6 +57,7 @@ type Config struct {
 	Brand      Brand
 	Pages      Pages
 	Mail       Mail
+	Outbound   Outbound
 	Password   Password
 	ReturnTo   ReturnTo
 	TLS        TLS
@@ -166,6 +167,18 @@ type Mail struct {
 	TLS string
 	// Address that mails are from, with or without a name: Example <no-reply@example.com>.
 	From string
+}
+
+// Outbound is the [outbound] table: what the server may call where others name the
+// address, as clients do for their keys and for news of sign-outs.
+type Outbound struct {
+	// Networks (CIDR) that may be called though they are not public; an address of a cloud's metadata by itself, as /32 or /128.
+	// Where public_url is loopback, this machine may be called without being named.
+	Allow []netip.Prefix
+	// Ports that may be called besides 443.
+	Ports []uint16
+	// Certificates (PEM) of authorities that are believed besides those that this machine trusts.
+	CA string
 }
 
 // Password is the [password] table.

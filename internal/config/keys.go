@@ -251,6 +251,19 @@ var keys = []Key{
 	},
 
 	{
+		"outbound.allow", "", "Networks (CIDR) that may be called though they are not public; an address of a cloud's metadata by itself, as /32 or /128.", false,
+		func(c *Config) value { return networks(&c.Outbound.Allow) },
+	},
+	{
+		"outbound.ports", "", "Ports that may be called besides 443.", false,
+		func(c *Config) value { return ports(&c.Outbound.Ports) },
+	},
+	{
+		"outbound.ca", "", "Certificates (PEM) of authorities that are believed besides those that this machine trusts.", false,
+		func(c *Config) value { return path(&c.Outbound.CA) },
+	},
+
+	{
 		"password.min_length", "8", "Fewest characters in a new password; common passwords are refused at any length.", false,
 		func(c *Config) value { return whole(&c.Password.MinLength, 8, 64) },
 	},

@@ -274,6 +274,27 @@ func networks(p *[]netip.Prefix) value {
 	}}
 }
 
+func ports(p *[]uint16) value {
+	return value{form: "list of ports", list: true, set: func(texts []string) error {
+		var all []uint16
+		for _, text := range texts {
+			n, err := strconv.ParseUint(text, 10, 16)
+			if err != nil || n == 0 {
+				return fmt.Errorf("%q is not a port: write numbers from 1 to 65535", text)
+			}
+			all = append(all, uint16(n))
+		}
+		*p = all
+		return nil
+	}, show: func() string {
+		texts := make([]string, len(*p))
+		for i, port := range *p {
+			texts[i] = strconv.Itoa(int(port))
+		}
+		return strings.Join(texts, ", ")
+	}}
+}
+
 func parseNetwork(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()

@@ -122,7 +122,7 @@ func (s *Set) Verdict(c Subject) Verdict {
 		return Renew
 	case s.strange != 0 && c.IssuedAt <= s.strange:
 		return Unsure
-	case s.reaches(ofChanged, c.Session, c.IssuedAt), s.reaches(ofChanged, c.User, c.IssuedAt):
+	case s.reaches(ofChanged, c.Session, c.IssuedAt), s.reaches(ofChanged, c.User, c.IssuedAt), s.reaches(ofChanged, c.Client, c.IssuedAt):
 		return Renew
 	}
 	return Live

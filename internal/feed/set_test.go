@@ -30,6 +30,7 @@ func TestVerdict(t *testing.T) {
 		{"everything, before it was issued", Entry{Kind: All, Before: 99}, Live},
 		{"a change of its session", Entry{Kind: Changed, ID: "ses_1", Before: 100}, Renew},
 		{"a change of its user", Entry{Kind: Changed, ID: "usr_1", Before: 100}, Renew},
+		{"a change of its client", Entry{Kind: Changed, ID: "cli_1", Before: 100}, Renew},
 		{"a change before it was issued", Entry{Kind: Changed, ID: "usr_1", Before: 99}, Live},
 		{"an API key of the same id", Entry{Kind: APIKey, ID: "k1", Before: 200}, Live},
 		{"an unknown kind, at the time", Entry{Kind: "planet", ID: "x", At: 100}, Unsure},

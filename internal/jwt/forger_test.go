@@ -103,6 +103,10 @@ func (f *forger) accepted() {
 	f.header("V-17", "header with escapes", "accept", `{"\u0061lg":"ES\u003256","kid":"test\u002des256","typ":"at+jwt"}`)
 	f.changed("AT-1", "all claims", "accept", func(c *Claims) { *c = usualClaims() })
 	f.changed("AT-1", "third party, without sid", "accept", func(c *Claims) { *c = usualClaims(); c.SessionID = "" })
+	f.changed("AT-2", "a client for itself, without gid and sid", "accept", func(c *Claims) {
+		*c = usualClaims()
+		c.Subject, c.ClientID, c.GrantID, c.SessionID, c.AuthTime, c.ACR, c.AMR = "cli_01", "cli_01", "", "", 0, "", nil
+	})
 	f.changed("V-15", "several audiences", "accept", func(c *Claims) { c.Audience = []string{"stock", testAudience} })
 	f.claims("V-15", "list of one audience", "accept", claimsJSON("aud", `["orders"]`))
 	f.changed("AT-1", "other claims", "accept", func(c *Claims) {

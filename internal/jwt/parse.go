@@ -51,9 +51,24 @@ func (p *Parser) Parse(token string, keys func(kid string) (PublicKey, bool)) (C
 }
 
 func parse(by *Parser, token string, keys func(kid string) (PublicKey, bool)) (Claims, error) {
-	p, err := split(token)
+	text, keyID, err := open(by, token, keys, ofAccessToken)
 	if err != nil {
 		return Claims{}, err
+	}
+	c, err := readClaims(text)
+	if err != nil {
+		return Claims{}, err
+	}
+	c.KeyID = keyID
+	return c, nil
+}
+
+// open checks a token's form, header and signature, and returns its claims as text and
+// the id of its key. kind says whether a header is of the type that is wanted.
+func open(by *Parser, token string, keys func(kid string) (PublicKey, bool), kind func(header) error) (claims, keyID string, err error) {
+	p, err := split(token)
+	if err != nil {
+		return "", "", err
 	}
 	// Usual tokens are taken apart on the stack; larger ones move to the heap.
 	var space [2048]byte
@@ -71,31 +86,26 @@ func parse(by *Parser, token string, keys func(kid string) (PublicKey, bool)) (C
 		signature, _, err = decode(free, raw[p.second+1:])
 	}
 	if err != nil {
-		return Claims{}, errBase64
+		return "", "", errBase64
 	}
 	if !known {
-		if h, err = readHeader(string(headerText)); err != nil {
-			return Claims{}, err
+		if h, err = readHeader(string(headerText), kind); err != nil {
+			return "", "", err
 		}
 	}
 	key, found := keys(h.keyID)
 	switch {
 	case !found:
-		return Claims{}, ErrUnknownKey
+		return "", "", ErrUnknownKey
 	case string(key.Algorithm) != h.algorithm:
-		return Claims{}, errOtherKind
+		return "", "", errOtherKind
 	case !key.Verify(raw[:p.second], signature):
-		return Claims{}, ErrSignature
+		return "", "", ErrSignature
 	}
 	if !known {
 		by.keep(h, token[:p.first])
 	}
-	c, err := readClaims(string(text))
-	if err != nil {
-		return Claims{}, err
-	}
-	c.KeyID = h.keyID
-	return c, nil
+	return string(text), h.keyID, nil
 }
 
 // decode decodes part into free, or into more room if it does not fit, and returns
@@ -156,7 +166,7 @@ type header struct {
 }
 
 // readHeader reads a header, which has exactly the members alg, kid and typ.
-func readHeader(text string) (header, error) {
+func readHeader(text string, kind func(header) error) (header, error) {
 	var h header
 	s := scanner{text: text, members: maxMembers}
 	err := s.document(func(name string) error {
@@ -180,14 +190,16 @@ func readHeader(text string) (header, error) {
 		}
 		return named(name, err)
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return header{}, err
-	case !known(h.algorithm):
+	}
+	if !known(h.algorithm) {
 		return header{}, errAlgorithm
-	case !isAccessToken(h.kind):
-		return header{}, errType
-	case !isKeyID(h.keyID):
+	}
+	if err := kind(h); err != nil {
+		return header{}, err
+	}
+	if !isKeyID(h.keyID) {
 		return header{}, errKeyID
 	}
 	return h, nil
@@ -199,6 +211,13 @@ func known(algorithm string) bool {
 		return true
 	}
 	return false
+}
+
+func ofAccessToken(h header) error {
+	if !isAccessToken(h.kind) {
+		return errType
+	}
+	return nil
 }
 
 // isAccessToken says whether a typ is the media type application/at+jwt, whose

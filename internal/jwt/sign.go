@@ -60,12 +60,17 @@ func (s *Signer) Sign(c Claims) (string, error) {
 	if err := e.claims(&c); err != nil {
 		return "", err
 	}
-	length := len(s.header) + encoding.EncodedLen(len(e.out)) + 1 + s.length
+	return s.seal(s.header, e.out)
+}
+
+// seal puts a header, which is encoded and has its dot, before claims and signs both.
+func (s *Signer) seal(header string, claims []byte) (string, error) {
+	length := len(header) + encoding.EncodedLen(len(claims)) + 1 + s.length
 	if length > MaxLength {
 		return "", errors.New("sign token: it is too long")
 	}
-	token := append(make([]byte, 0, length), s.header...)
-	token = encoding.AppendEncode(token, e.out)
+	token := append(make([]byte, 0, length), header...)
+	token = encoding.AppendEncode(token, claims)
 	var space [maxRSABits / 8]byte
 	signature, err := s.sign(space[:0], token)
 	if err != nil {

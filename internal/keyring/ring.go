@@ -86,15 +86,60 @@ func New(c Config, store Store, log *revocation.Log, secret []byte, now func() t
 	return r, nil
 }
 
-// Signer returns the key that signs now.
+// Signer returns the key that signs access tokens now: of the configured algorithm,
+// or of another one until the first of that may sign.
 func (r *Ring) Signer() (*jwt.Signer, error) {
 	held, now := r.held.Load(), r.now()
-	for _, k := range slices.Backward(held.stored) {
-		if !k.ActiveAt.After(now) {
-			return held.signers[k.ID], nil
-		}
+	if signer := held.signer(r.config.Algorithm, now); signer != nil {
+		return signer, nil
+	}
+	if signer := held.signer("", now); signer != nil {
+		return signer, nil
 	}
 	return nil, ErrNoKey
+}
+
+// SignerFor returns the key that signs now what has to be signed by one algorithm; ""
+// is for any. Where there is none yet, it reads the keys and makes what clients need:
+// [ErrNoKey] if no client was registered with that algorithm.
+func (r *Ring) SignerFor(ctx context.Context, algorithm jwt.Algorithm) (*jwt.Signer, error) {
+	if algorithm == "" || algorithm == r.config.Algorithm {
+		return r.Signer()
+	}
+	if signer := r.held.Load().signer(algorithm, r.now()); signer != nil {
+		return signer, nil
+	}
+	if err := r.Load(ctx); err != nil {
+		return nil, err
+	}
+	if signer := r.held.Load().signer(algorithm, r.now()); signer != nil {
+		return signer, nil
+	}
+	return nil, ErrNoKey
+}
+
+// Algorithms returns by which algorithms keys sign now: the configured one first, the
+// others by name.
+func (r *Ring) Algorithms() []jwt.Algorithm {
+	held, now := r.held.Load(), r.now()
+	all := []jwt.Algorithm{r.config.Algorithm}
+	for _, algorithm := range algorithmsOf(held.stored) {
+		if algorithm != r.config.Algorithm && held.signer(algorithm, now) != nil {
+			all = append(all, algorithm)
+		}
+	}
+	return all
+}
+
+// signer returns what signs at the given time by an algorithm, or by any if that is
+// empty; nil if there is nothing.
+func (k *keys) signer(algorithm jwt.Algorithm, now time.Time) *jwt.Signer {
+	for _, one := range slices.Backward(k.stored) {
+		if !one.ActiveAt.After(now) && (algorithm == "" || one.Algorithm == algorithm) {
+			return k.signers[one.ID]
+		}
+	}
+	return nil
 }
 
 // Public returns a published key by its id.
@@ -111,9 +156,11 @@ func (r *Ring) Published() (set []byte, tag string) {
 
 // Load reads the keys, and makes, retires and removes what is due.
 func (r *Ring) Load(ctx context.Context) error {
-	return r.change(ctx, nil, func(stored []StoredKey, now time.Time) (Change, error) {
-		return r.due(stored, now)
-	})
+	needed, err := r.needed(ctx)
+	if err != nil {
+		return err
+	}
+	return r.change(ctx, nil, needed.due)
 }
 
 // Read reads the keys and changes nothing.
@@ -146,44 +193,47 @@ func (r *Ring) LookAgain(ctx context.Context) bool {
 // Keys returns the keys as they were last read, in the order in which they sign.
 func (r *Ring) Keys() []StoredKey { return slices.Clone(r.held.Load().stored) }
 
-// Rotate lets the next key sign as soon as it has been published for Lead, and
-// makes another next one. It returns from when on.
+// Rotate lets the next key of each algorithm sign as soon as it has been published for
+// Lead, and makes another next one. It returns from when on access tokens are signed
+// by the new key.
 func (r *Ring) Rotate(ctx context.Context, e audit.Entry) (time.Time, error) {
+	needed, err := r.needed(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
 	var from time.Time
-	err := r.change(ctx, &e, func(stored []StoredKey, now time.Time) (Change, error) {
-		i := slices.IndexFunc(stored, func(k StoredKey) bool { return k.ActiveAt.After(now) })
-		if i < 1 {
-			return Change{}, ErrNoKey
-		}
-		from = now
-		if ready := stored[i].CreatedAt.Add(Lead); ready.After(now) {
-			from = ready
-		}
-		stored[i].ActiveAt = from
-		next, err := r.sealer.generate(r.config.Algorithm, now, from.Add(Period))
-		return Change{Put: []StoredKey{stored[i], next}, Changed: stored[i].ID}, err
-	})
+	err = r.change(ctx, &e, func(stored []StoredKey, now time.Time) (c Change, err error) {
+		c, from, err = needed.rotation(stored, now)
+		return c, err
+	}, needed.due)
 	return from, err
 }
 
 // Distrust ends trust in every key there is, through the log, and puts fresh
 // ones in their place: for a leak. All access tokens must be renewed.
 func (r *Ring) Distrust(ctx context.Context, e audit.Entry) error {
+	needed, err := r.needed(ctx)
+	if err != nil {
+		return err
+	}
 	return r.change(ctx, &e, func(stored []StoredKey, now time.Time) (Change, error) {
 		var c Change
 		for _, k := range stored {
 			c.Remove = append(c.Remove, k.ID)
 		}
 		c.Distrust = c.Remove
-		fresh, err := r.due(nil, now)
+		fresh, err := needed.due(nil, now)
 		c.Put = fresh.Put
 		return c, err
-	})
+	}, needed.due)
 }
 
+// A decision says what is to happen to the keys, which are in the order of ActiveAt.
+type decision func(stored []StoredKey, now time.Time) (Change, error)
+
 // change reads the keys, lets decide say what is to happen to them, and applies
-// it if no other node was faster; then it holds what there is.
-func (r *Ring) change(ctx context.Context, e *audit.Entry, decide func([]StoredKey, time.Time) (Change, error)) error {
+// it if no other node was faster; then whatever is left to decide, and holds what there is.
+func (r *Ring) change(ctx context.Context, e *audit.Entry, decide decision, rest ...decision) error {
 	r.loading.Lock()
 	defer r.loading.Unlock()
 	for range attempts {
@@ -203,53 +253,15 @@ func (r *Ring) change(ctx context.Context, e *audit.Entry, decide func([]StoredK
 			return fmt.Errorf("change signing keys: %w", err)
 		} else if err == nil {
 			e = nil // said once
-			decide = r.due
+			if len(rest) > 0 {
+				decide, rest = rest[0], nil
+			}
 		}
 	}
 	return fmt.Errorf("change signing keys: %w", ErrLost)
 }
 
 func byActive(a, b StoredKey) int { return a.ActiveAt.Compare(b.ActiveAt) }
-
-// due says what is to happen to the keys at the given time. A key signs until the
-// next one does; so there must always be a next one.
-func (r *Ring) due(stored []StoredKey, now time.Time) (Change, error) {
-	var c Change
-	current := -1
-	for i, k := range stored {
-		if k.ActiveAt.After(now) {
-			break
-		}
-		current = i
-		if i > 0 && now.After(k.ActiveAt.Add(r.config.Access+revocation.Margin)) {
-			c.Remove = append(c.Remove, stored[i-1].ID)
-		}
-	}
-	newest := len(stored) - 1
-	switch {
-	case current < 0:
-		if err := r.put(&c, now, now); err != nil {
-			return c, err
-		}
-		return c, r.put(&c, now, now.Add(Period))
-	case current < newest && stored[newest].Algorithm != r.config.Algorithm:
-		c.Remove = append(c.Remove, stored[newest].ID) // it never signed; the next reading makes another
-		return c, nil
-	case current < newest:
-		return c, nil
-	}
-	active := stored[current].ActiveAt.Add(Period)
-	if soonest := now.Add(Lead); active.Before(soonest) || stored[current].Algorithm != r.config.Algorithm {
-		active = soonest
-	}
-	return c, r.put(&c, now, active)
-}
-
-func (r *Ring) put(c *Change, created, active time.Time) error {
-	k, err := r.sealer.generate(r.config.Algorithm, created, active)
-	c.Put = append(c.Put, k)
-	return err
-}
 
 // hold opens the stored keys and puts them in the place of what was held.
 func (r *Ring) hold(stored []StoredKey, version int64) error {

@@ -25,7 +25,10 @@ type shelf struct {
 	audited []audit.Entry
 	rival   func() // another node, just before a change is applied
 	read    int    // readings
+	clients []jwt.Algorithm
 }
+
+func (s *shelf) Algorithms(context.Context) ([]jwt.Algorithm, error) { return s.clients, nil }
 
 func (s *shelf) Keys(context.Context) ([]StoredKey, int64, time.Time, error) {
 	s.read++
@@ -194,6 +197,120 @@ func TestAnotherAlgorithmTakesOverAfterTheLead(t *testing.T) {
 	s.now = s.now.Add(Lead)
 	if signer, err = r.Signer(); err != nil || signer.Public().Algorithm != jwt.EdDSA {
 		t.Errorf("after the lead it signs with %v, %v", signer.Public().Algorithm, err)
+	}
+}
+
+// signsFor returns which key signs by an algorithm.
+func signsFor(t *testing.T, r *Ring, algorithm jwt.Algorithm) string {
+	t.Helper()
+	signer, err := r.SignerFor(t.Context(), algorithm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if algorithm != "" && signer.Public().Algorithm != algorithm {
+		t.Errorf("by %s signs a key of %s", algorithm, signer.Public().Algorithm)
+	}
+	return signer.Public().ID
+}
+
+// What clients need besides the configured algorithm has keys of its own, which come and
+// go as the others do.
+func TestKeysForClients(t *testing.T) { // OC-8, OD-3
+	s := newShelf()
+	r := newRing(t, s, jwt.ES256)
+	if _, err := r.SignerFor(t.Context(), jwt.RS256); !errors.Is(err, ErrNoKey) || len(r.Keys()) != 2 {
+		t.Errorf("a key that nobody needs: %v, %d keys", err, len(r.Keys()))
+	}
+	s.clients = []jwt.Algorithm{jwt.ES256, jwt.RS256} // without a word to this node
+	access := signs(t, r)
+	first := signsFor(t, r, jwt.RS256)
+	if signsFor(t, r, jwt.ES256) != access || signsFor(t, r, "") != access || !published(r, first) {
+		t.Error("access tokens are signed by another key, or the new one is not published")
+	}
+	if !slices.Equal(r.Algorithms(), []jwt.Algorithm{jwt.ES256, jwt.RS256}) || len(r.Keys()) != 4 {
+		t.Errorf("algorithms %v, %d keys, want two with two each", r.Algorithms(), len(r.Keys()))
+	}
+	other := newRing(t, s, jwt.ES256)
+	if signsFor(t, other, jwt.RS256) != first || signs(t, other) != access {
+		t.Error("another node signs by other keys")
+	}
+	s.now = s.now.Add(Period)
+	load(t, r)
+	if signsFor(t, r, jwt.RS256) == first || signs(t, r) == access || !published(r, first) || !published(r, access) {
+		t.Error("after a period the first keys sign on, or are gone")
+	}
+	s.now = s.now.Add(10*time.Minute + revocation.Margin + time.Second)
+	load(t, r)
+	if published(r, first) || published(r, access) || len(r.Keys()) != 4 {
+		t.Errorf("%d keys, want the current and the next of each", len(r.Keys()))
+	}
+}
+
+func bothSign(t *testing.T, r *Ring) [2]string {
+	t.Helper()
+	return [2]string{signs(t, r), signsFor(t, r, jwt.RS256)}
+}
+
+func TestKeysForClientsRotateAndFallWithTheOthers(t *testing.T) {
+	s := newShelf()
+	s.clients = []jwt.Algorithm{jwt.RS256}
+	r := newRing(t, s, jwt.ES256)
+	first := bothSign(t, r)
+	from, err := r.Rotate(t.Context(), audit.Entry{Event: audit.KeyRotated})
+	if err != nil || bothSign(t, r) != first {
+		t.Fatalf("rotated before the lead: %v", err)
+	}
+	s.now = from
+	second := bothSign(t, r)
+	if second[0] == first[0] || second[1] == first[1] {
+		t.Error("a key was not rotated")
+	}
+	before := r.Keys()
+	if err := r.Distrust(t.Context(), audit.Entry{Event: audit.KeysDistrusted}); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range before {
+		if published(r, k.ID) {
+			t.Errorf("a %s key is trusted on", k.Algorithm)
+		}
+	}
+	if now := bothSign(t, r); now[0] == second[0] || now[1] == second[1] {
+		t.Error("a distrusted key signs")
+	}
+}
+
+func TestKeysThatNobodyNeedsLapse(t *testing.T) {
+	s := newShelf()
+	s.clients = []jwt.Algorithm{jwt.EdDSA}
+	r := newRing(t, s, jwt.ES256)
+	last := signsFor(t, r, jwt.EdDSA)
+	s.clients = nil
+	load(t, r)
+	if !published(r, last) || len(r.Keys()) != 3 {
+		t.Errorf("%d keys, want that which has signed, and no next one", len(r.Keys()))
+	}
+	s.now = s.now.Add(Period + 10*time.Minute + revocation.Margin + time.Second)
+	load(t, r)
+	if published(r, last) {
+		t.Error("it is published on")
+	}
+	for _, k := range r.Keys() {
+		if k.Algorithm != jwt.ES256 {
+			t.Errorf("a key of %s is left", k.Algorithm)
+		}
+	}
+}
+
+// A database that has slept for long, and is then served by another algorithm, signs at
+// once.
+func TestAnotherAlgorithmAfterALongSleep(t *testing.T) {
+	s := newShelf()
+	newRing(t, s, jwt.ES256)
+	s.now = s.now.Add(10 * Period)
+	r := newRing(t, s, jwt.EdDSA)
+	signsFor(t, r, jwt.EdDSA)
+	if len(r.Keys()) < 2 || len(r.Algorithms()) != 1 {
+		t.Errorf("keys %v", r.Keys())
 	}
 }
 

@@ -21,7 +21,7 @@ func TestATokenThatRanOutStaysSoWhenTheClockIsSetBack(t *testing.T) {
 	if _, err := w.CheckToken(t.Context(), opened.Tokens.Access); !errors.Is(err, session.ErrTokenExpired) {
 		t.Errorf("revived: %v", err)
 	}
-	if _, active, err := w.Introspect(t.Context(), opened.Tokens.Access, time.Time{}); err != nil || active {
+	if _, active, err := w.Introspect(t.Context(), opened.Tokens.Access, time.Time{}, ""); err != nil || active {
 		t.Errorf("introspection: active %t, %v", active, err)
 	}
 }

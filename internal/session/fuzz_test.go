@@ -24,6 +24,21 @@ func FuzzCutCookie(f *testing.F) { // V-13
 	})
 }
 
+// FuzzCutCode: whatever passes for a code is the one spelling of what it says.
+func FuzzCutCode(f *testing.F) { // V-13
+	good := codePrefix + credential.NewOrdinal() + credential.NewSecret().Encode()
+	f.Add(good)
+	for _, seed := range mutants(good) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		id, secret, ok := cutCode(text)
+		if ok && codePrefix+id[len(codeID):]+secret.Encode() != text {
+			t.Errorf("%q has a second spelling", text)
+		}
+	})
+}
+
 // FuzzParseRefreshToken: whatever passes for a refresh token is the one spelling of
 // what it says.
 func FuzzParseRefreshToken(f *testing.F) { // V-13

@@ -13,22 +13,31 @@ import (
 // until Expires, as if it were a token issued at Issued.
 type Answer struct {
 	Standing Standing
+	Subject  string // sub, as the client knows the user; the client's id where ClientOnly is set
 	Audience string // empty for cookies
 	Scope    string
 	Issued   int64 // Unix seconds
 	Expires  int64 // Unix seconds
 	Session  bool  // whether the answer may name the session
 	Cookie   bool  // whether it is about a cookie, which is drawn on no grant
+	// ClientOnly says that a client has drawn it for itself: there is no user, session
+	// or grant in Standing.
+	ClientOnly bool
+	Refresh    bool // whether it is about a refresh token
 }
 
 // Introspect says what a cookie, an access token or a refresh token is worth, by
 // the store and never by what is remembered. used is when the asker saw the
-// credential last; zero if it does not say. It returns false for whatever is not
+// credential last; zero if it does not say. A client that asks is told of its own
+// tokens and of those that are meant for it, and of no cookie; with an empty clientID it
+// is the operator who asks, and is told of all. It returns false for whatever is not
 // good, for whichever reason.
-func (m *Manager) Introspect(ctx context.Context, token string, used time.Time) (Answer, bool, error) {
+func (m *Manager) Introspect(ctx context.Context, token string, used time.Time, clientID string) (Answer, bool, error) {
 	var a Answer
 	var err error
 	switch {
+	case strings.HasPrefix(token, cookiePrefix) && clientID != "":
+		return Answer{}, false, nil
 	case strings.HasPrefix(token, cookiePrefix):
 		a, err = m.introspectCookie(ctx, token, used)
 	case strings.HasPrefix(token, refreshPrefix):
@@ -41,6 +50,9 @@ func (m *Manager) Introspect(ctx context.Context, token string, used time.Time) 
 	}
 	if err != nil {
 		return Answer{}, false, unavailable("introspect", err)
+	}
+	if clientID != "" && a.Standing.Client.ID != clientID && a.Audience != clientID {
+		return Answer{}, false, nil
 	}
 	return a, true, nil
 }
@@ -75,15 +87,18 @@ func (m *Manager) introspectCookie(ctx context.Context, value string, used time.
 	life := min(m.config.Access, st.Client.Access)
 	ends := st.IdleEnds(later(seen, m.seen.at(id)))
 	return Answer{
-		Standing: st, Issued: issued, Session: true, Cookie: true,
+		Standing: st, Subject: st.User.ID, Issued: issued, Session: true, Cookie: true,
 		Expires: min(issued+int64(life/time.Second), ends.Unix()),
 	}, nil
 }
 
 func (m *Manager) introspectAccess(ctx context.Context, token string) (Answer, error) {
 	claims, err := m.parse(ctx, token, "", later(m.now(), m.log.Recorded()))
-	if err != nil || !credential.IsID(credential.Grant, claims.GrantID) {
+	if err != nil {
 		return Answer{}, ErrNone
+	}
+	if !credential.IsID(credential.Grant, claims.GrantID) {
+		return m.introspectClient(ctx, &claims)
 	}
 	st, err := m.store.OfGrant(ctx, claims.GrantID)
 	if err != nil {
@@ -93,7 +108,7 @@ func (m *Manager) introspectAccess(ctx context.Context, token string) (Answer, e
 		return Answer{}, ErrNone
 	}
 	return Answer{
-		Standing: st, Audience: claims.Audience[0], Scope: claims.Scope,
+		Standing: st, Subject: claims.Subject, Audience: claims.Audience[0], Scope: claims.Scope,
 		Issued: claims.IssuedAt, Expires: claims.ExpiresAt, Session: claims.SessionID != "",
 	}, nil
 }
@@ -112,7 +127,7 @@ func (m *Manager) introspectRefresh(ctx context.Context, text string) (Answer, e
 		return Answer{}, ErrNone
 	}
 	return Answer{
-		Standing: st, Scope: st.Grant.Scope, Session: st.Client.FirstParty,
+		Standing: st, Subject: m.SubjectOf(&st), Scope: st.Grant.Scope, Session: st.Client.FirstParty, Refresh: true,
 		Issued: st.Grant.CreatedAt.Unix(), Expires: st.Session.ExpiresAt.Unix(),
 	}, nil
 }

@@ -5,8 +5,9 @@
 // It never asks who someone is: it begins a session from an [account.Proof], and
 // there is no other way in. It is the one place that mints tokens.
 //
-// It exports more than forty names: fifteen are faults, each of which a client acts
-// on differently, and a third are the nouns that its stores and its pages share.
+// It exports more than forty names: sixteen are faults, each of which a client acts
+// on differently, and most others are the nouns that its stores, its pages and the
+// provider share.
 package session
 
 import (
@@ -49,6 +50,7 @@ type Stores struct {
 	Upkeep      UpkeepStore
 	Attachments AttachmentStore
 	History     HistoryStore
+	Codes       CodeStore
 	// Throttle counts what people are told, for all nodes; nil: in this process's memory.
 	Throttle throttle.Store
 }
@@ -60,13 +62,16 @@ type Manager struct {
 	upkeep  UpkeepStore
 	attach  AttachmentStore
 	history HistoryStore
+	codes   CodeStore
 	ring    *keyring.Ring
 	log     *revocation.Log
 	refresh *refreshKeys
 	devices *deviceKey
-	told    throttle.Store // counts what is told of devices that we do not know
-	now     func() time.Time
-	logger  *slog.Logger
+	// subjects makes the sub of what clients get.
+	subjects subjects
+	told     throttle.Store // counts what is told of devices that we do not know
+	now      func() time.Time
+	logger   *slog.Logger
 
 	records *feed.Memory[record, *record]       // by session id, without its prefix
 	tokens  *feed.Memory[seenToken, *seenToken] // by access token
@@ -91,6 +96,10 @@ func New(c Config, stores Stores, ring *keyring.Ring, log *revocation.Log, secre
 	if err != nil {
 		return nil, err
 	}
+	known, err := newSubjects(secret)
+	if err != nil {
+		return nil, err
+	}
 	if c.Cached == 0 {
 		c.Cached = 1_000_000
 	}
@@ -99,8 +108,8 @@ func New(c Config, stores Stores, ring *keyring.Ring, log *revocation.Log, secre
 		told = throttle.New(now, maxTold)
 	}
 	return &Manager{
-		config: c, store: stores.Sessions, upkeep: stores.Upkeep, attach: stores.Attachments, history: stores.History,
-		ring: ring, log: log, refresh: keys, devices: devices, told: told, now: now, logger: logger,
+		config: c, store: stores.Sessions, upkeep: stores.Upkeep, attach: stores.Attachments, history: stores.History, codes: stores.Codes,
+		ring: ring, log: log, refresh: keys, devices: devices, subjects: known, told: told, now: now, logger: logger,
 		records: feed.NewMemory[record](log.Set(), c.Cached),
 		tokens:  feed.NewMemory[seenToken](log.Set(), c.Cached/sessionsPerToken),
 	}, nil

@@ -267,7 +267,7 @@ func TestAccessTokens(t *testing.T) {
 }
 
 func (w *world) introspectGarbage() (session.Answer, bool, error) {
-	return w.Introspect(w.t.Context(), "eyJhbGciOiJub25lIn0.e30.", time.Time{})
+	return w.Introspect(w.t.Context(), "eyJhbGciOiJub25lIn0.e30.", time.Time{}, "")
 }
 
 func TestATokenNeverOutlivesItsSession(t *testing.T) {
@@ -389,7 +389,7 @@ func TestAFailingStoreAcceptsNothing(t *testing.T) {
 	if _, err := w.End(t.Context(), session.Ending{Kind: feed.Session, ID: opened.Standing.Session.ID}, "cli", here); !errors.Is(err, fault.ErrUnavailable) {
 		t.Errorf("an end that was not written answers %v", err)
 	}
-	if _, _, err := w.Introspect(t.Context(), opened.Cookie, time.Time{}); !errors.Is(err, fault.ErrUnavailable) {
+	if _, _, err := w.Introspect(t.Context(), opened.Cookie, time.Time{}, ""); !errors.Is(err, fault.ErrUnavailable) {
 		t.Errorf("introspection answers %v", err)
 	}
 }
@@ -398,7 +398,7 @@ func TestIntrospectionCarriesItsOwnTime(t *testing.T) {
 	w := newWorld(t, defaults())
 	opened := w.begin("ada@example.com")
 	w.pass(7*24*time.Hour - 5*time.Minute)
-	a, active, err := w.Introspect(t.Context(), opened.Cookie, opened.Standing.Session.LastSeenAt)
+	a, active, err := w.Introspect(t.Context(), opened.Cookie, opened.Standing.Session.LastSeenAt, "")
 	w.must(err)
 	if !active || a.Issued != w.now().Unix() {
 		t.Errorf("active %v, issued %d", active, a.Issued)
@@ -406,7 +406,7 @@ func TestIntrospectionCarriesItsOwnTime(t *testing.T) {
 	if want := w.now().Add(5 * time.Minute).Unix(); a.Expires != want {
 		t.Errorf("a report of no use moved idle: expires %d, want %d", a.Expires, want)
 	}
-	a, _, err = w.Introspect(t.Context(), opened.Cookie, w.now().Add(time.Hour))
+	a, _, err = w.Introspect(t.Context(), opened.Cookie, w.now().Add(time.Hour), "")
 	w.must(err)
 	if want := w.now().Add(10 * time.Minute).Unix(); a.Expires != want {
 		t.Errorf("used just now: expires %d, want one access lifetime, %d", a.Expires, want)

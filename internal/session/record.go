@@ -106,7 +106,7 @@ func newRecord(st *Standing) (*record, error) {
 		id: id, user: user, hash: s.SecretHash,
 		expires: s.ExpiresAt.UnixMilli(), created: s.CreatedAt.UnixMilli(), joined: u.CreatedAt.UnixMilli(),
 		over:    secondOf(max(u.OverBefore, st.OverBefore, st.Client.OverBefore)),
-		changed: secondOf(max(u.ChangedBefore, s.ChangedBefore)),
+		changed: secondOf(max(u.ChangedBefore, s.ChangedBefore, st.Client.ChangedBefore)),
 		issued:  secondOf(st.Now.Unix()), authTime: secondOf(s.AuthTime),
 		terms: unique.Make(terms{
 			idle: s.Idle, amr: strings.Join(s.AMR, "\n"), acr: s.ACR,

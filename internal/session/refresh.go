@@ -38,61 +38,64 @@ const minKeyLength = 22
 // it, a spent token gives the same successor again. Any other spent token is
 // theft and ends what it was drawn on.
 func (m *Manager) Refresh(ctx context.Context, r RefreshRequest) (Tokens, error) {
-	token, genuine := m.refresh.parse(r.Token)
-	if !genuine || r.Beside != "" && r.Beside != token.grantID {
-		return Tokens{}, ErrInvalidToken
-	}
-	for range attempts {
-		tokens, err := m.refreshOnce(ctx, token, r)
-		if !errors.Is(err, ErrLost) {
-			return tokens, err
-		}
-	}
-	return Tokens{}, fault.ErrUnavailable
+	drawn, err := m.exchange(ctx, r)
+	return Tokens{Access: drawn.Access, ExpiresIn: drawn.ExpiresIn, Refresh: drawn.Refresh, Until: drawn.until}, err
 }
 
-func (m *Manager) refreshOnce(ctx context.Context, token refreshToken, r RefreshRequest) (Tokens, error) {
+// exchange is Refresh for any client.
+func (m *Manager) exchange(ctx context.Context, r RefreshRequest) (Drawn, error) {
+	token, genuine := m.refresh.parse(r.Token)
+	if !genuine || r.Beside != "" && r.Beside != token.grantID {
+		return Drawn{}, ErrInvalidToken
+	}
+	for range attempts {
+		drawn, err := m.exchangeOnce(ctx, token, r)
+		if !errors.Is(err, ErrLost) {
+			return drawn, err
+		}
+	}
+	return Drawn{}, fault.ErrUnavailable
+}
+
+func (m *Manager) exchangeOnce(ctx context.Context, token refreshToken, r RefreshRequest) (Drawn, error) {
 	st, err := m.store.OfGrant(ctx, token.grantID)
 	if errors.Is(err, ErrNone) {
-		return Tokens{}, ErrEnded
+		return Drawn{}, ErrEnded
 	}
 	if err != nil {
-		return Tokens{}, unavailable("read a grant", err)
+		return Drawn{}, unavailable("read a grant", err)
 	}
 	if st.Client.ID != r.ClientID {
-		return Tokens{}, ErrInvalidToken
+		return Drawn{}, ErrInvalidToken
 	}
 	if st.over(st.Now, m.seen.at(st.Session.ID)) || st.grantOver() {
-		return Tokens{}, ErrEnded
+		return Drawn{}, ErrEnded
 	}
-	if r.Audience, err = st.target(r.Audience, m.config.Issuer); err != nil {
-		return Tokens{}, err
-	}
-	if r.Scope, err = st.scope(r.Scope); err != nil {
-		return Tokens{}, err
+	if r.Audience, r.Scope, err = st.reach(r.Audience, r.Scope, m.config.Issuer); err != nil {
+		return Drawn{}, err
 	}
 	return m.decide(ctx, &st, token, r)
 }
 
 // decide is the heart of rotation: what a genuine token of a living grant is
 // worth, by its generation.
-func (m *Manager) decide(ctx context.Context, st *Standing, token refreshToken, r RefreshRequest) (Tokens, error) {
+func (m *Manager) decide(ctx context.Context, st *Standing, token refreshToken, r RefreshRequest) (Drawn, error) {
 	g := &st.Grant
 	switch behind := int64(g.Generation) - int64(token.generation); {
 	case behind < 0, behind == 0 && !token.secret.Opens(g.RefreshHash):
-		return Tokens{}, m.endGrant(ctx, st, "restored", r.From)
+		return Drawn{}, m.endGrant(ctx, st, "restored", r.From)
 	case behind == 0:
 		return m.rotate(ctx, st, token, r)
 	case behind == 1 && m.mayRepeat(st, 0, r):
 		next := m.refresh.successor(token, g.Salt)
 		if !next.secret.Opens(g.RefreshHash) {
-			return Tokens{}, m.endGrant(ctx, st, "restored", r.From)
+			return Drawn{}, m.endGrant(ctx, st, "restored", r.From)
 		}
-		return m.giveOut(st, next, r)
+		return m.giveOut(ctx, st, next, r)
 	case behind > 1 && behind <= int64(len(g.Rotations)) && m.mayRepeat(st, int(behind)-1, r):
-		return Tokens{}, ErrInvalidToken
+		return Drawn{}, ErrInvalidToken
 	}
-	return Tokens{}, m.endGrant(ctx, st, "refresh_reused", r.From)
+	return Drawn{}, m.endGrant(ctx, st, "refresh_reused", r.From)
 }
 
 // mayRepeat reports whether presenting again a token that the given rotation
@@ -122,13 +125,13 @@ func hashKey(key string) credential.Hash {
 
 // rotate spends the current generation by one swap. The tokens are minted first,
 // so that what cannot be given out spends nothing.
-func (m *Manager) rotate(ctx context.Context, st *Standing, token refreshToken, r RefreshRequest) (Tokens, error) {
+func (m *Manager) rotate(ctx context.Context, st *Standing, token refreshToken, r RefreshRequest) (Drawn, error) {
 	var salt [16]byte
 	_, _ = rand.Read(salt[:]) // never fails: crypto/rand.Read ends the program instead
 	next := m.refresh.successor(token, salt)
-	tokens, err := m.giveOut(st, next, r)
+	drawn, err := m.giveOut(ctx, st, next, r)
 	if err != nil {
-		return Tokens{}, err
+		return Drawn{}, err
 	}
 	key := hashKey(r.Key)
 	if len(st.Grant.Rotations) > 0 && key == st.Grant.Rotations[0].Key {
@@ -137,7 +140,7 @@ func (m *Manager) rotate(ctx context.Context, st *Standing, token refreshToken, 
 	kept := st.Grant.Rotations[:min(len(st.Grant.Rotations), remembered-1)]
 	rotations := append(append(make([]Rotation, 0, remembered), Rotation{Key: key}), kept...)
 	if err := m.writeSeen(ctx, m.seen.of(st.Session.ID)); err != nil {
-		return Tokens{}, err
+		return Drawn{}, err
 	}
 	err = m.store.Rotate(ctx, Swap{
 		GrantID: st.Grant.ID, Generation: token.generation, Presented: token.secret.Hash(),
@@ -145,25 +148,25 @@ func (m *Manager) rotate(ctx context.Context, st *Standing, token refreshToken, 
 		Seen: !m.config.Strict,
 	})
 	if err != nil {
-		return Tokens{}, unavailable("rotate a refresh token", err)
+		return Drawn{}, unavailable("rotate a refresh token", err)
 	}
-	return tokens, nil
+	return drawn, nil
 }
 
-func (m *Manager) giveOut(st *Standing, next refreshToken, r RefreshRequest) (Tokens, error) {
-	tokens, err := m.mint(st, r.Audience, r.Scope)
+func (m *Manager) giveOut(ctx context.Context, st *Standing, next refreshToken, r RefreshRequest) (Drawn, error) {
+	drawn, err := m.give(ctx, st, r.Audience, r.Scope, "")
 	if err != nil {
-		return Tokens{}, err
+		return Drawn{}, err
 	}
-	tokens.Refresh = m.refresh.encode(next)
-	return tokens, nil
+	drawn.Refresh = m.refresh.encode(next)
+	return drawn, nil
 }
 
-// endGrant ends the grant, and the session too if the grant is first-party, and
-// returns what the holder is told.
+// endGrant ends the grant, and the session too if that is the client's own or the grant
+// first-party, and returns what the holder is told.
 func (m *Manager) endGrant(ctx context.Context, st *Standing, reason string, from audit.Origin) error {
 	what := Ending{Kind: feed.Grant, ID: st.Grant.ID, Reason: reason}
-	if st.Client.FirstParty {
+	if st.Client.FirstParty || st.Session.ClientID != "" {
 		what = Ending{Kind: feed.Session, ID: st.Session.ID, Reason: reason}
 	}
 	event, told := audit.SessionEnded, error(ErrEnded)

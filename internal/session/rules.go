@@ -41,7 +41,13 @@ func (st *Standing) IdleEnds(seen time.Time) time.Time {
 // changed what was given out before: nothing may be stamped earlier.
 func (st *Standing) floor() int64 {
 	return max(st.User.OverBefore, st.Client.OverBefore, st.OverBefore,
-		st.User.ChangedBefore, st.Session.ChangedBefore) + 1
+		st.User.ChangedBefore, st.Session.ChangedBefore, st.Client.ChangedBefore) + 1
+}
+
+// ended returns the first second that lies after everything that has ended what was
+// given out before: unlike floor, it does not count what has only changed.
+func (st *Standing) ended() int64 {
+	return max(st.User.OverBefore, st.Client.OverBefore, st.OverBefore) + 1
 }
 
 // stamp returns the second that a token minted from this reading bears.
@@ -60,6 +66,46 @@ func (st *Standing) target(asked, issuer string) (string, error) {
 		return "", ErrInvalidTarget
 	}
 	return asked, nil
+}
+
+// reach decides the audience and the scope of a renewed token. The first-party client
+// may ask for all that it may ever ask for; every other is bound to what was granted,
+// and may turn to the issuer itself besides, where the person's claims are.
+func (st *Standing) reach(audience, scope, issuer string) (string, string, error) {
+	narrow := st.scope
+	if !st.Client.FirstParty {
+		if audience != "" && audience != issuer && audience != st.Grant.Audience {
+			return "", "", ErrInvalidTarget
+		}
+		narrow = st.narrow
+	}
+	audience, err := st.target(audience, issuer)
+	if err != nil {
+		return "", "", err
+	}
+	scope, err = narrow(scope)
+	return audience, scope, err
+}
+
+// narrow decides the scope of a token on a grant that is there: what was asked, which
+// may be no more than was granted, else all of that; and of both only what the client
+// may still ask for.
+func (st *Standing) narrow(asked string) (string, error) {
+	granted := strings.Fields(st.Grant.Scope)
+	granted = slices.DeleteFunc(granted, func(word string) bool { return !slices.Contains(st.Client.Scopes, word) })
+	if asked == "" {
+		return strings.Join(granted, " "), nil
+	}
+	var words []string
+	for _, word := range strings.Fields(asked) {
+		if !slices.Contains(granted, word) {
+			return "", ErrInvalidScope
+		}
+		if !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, " "), nil
 }
 
 // scope decides the scope of a token likewise. Words are kept in the order asked,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/credential"
+	"github.com/coatcheck/coatcheck/internal/jwt"
 )
 
 // FirstParty is the id of the client that the operator's own applications use.
@@ -26,7 +27,8 @@ type Session struct {
 	UserAgent     string
 	Device        string // readable: "Firefox on Windows"
 	Remember      bool
-	ChangedBefore int64 // Unix seconds: tokens issued up to here are to be renewed
+	ChangedBefore int64  // Unix seconds: tokens issued up to here are to be renewed
+	ClientID      string // the client it was opened for, to go on without the person (offline_access); "": the person's own
 	EndedAt       time.Time
 	EndReason     string
 }
@@ -43,6 +45,7 @@ type Grant struct {
 	Salt        [16]byte        // of the last rotation
 	RotatedAt   time.Time       // of the last rotation; zero before the first
 	Rotations   []Rotation      // of the generations before the current, newest first, eight at most
+	Claims      string          // the claims parameter that it answers (OpenID Connect Core 5.5), as JSON; "": none
 	CreatedAt   time.Time
 	EndedAt     time.Time
 	EndReason   string
@@ -59,11 +62,16 @@ type ClientTerms struct {
 	ID         string
 	FirstParty bool
 	Pairwise   bool     // its tokens carry a subject of their own
+	Sector     string   // what a pairwise subject is made for; clients of one sector see one subject
 	Audiences  []string // beyond the issuer itself
 	Scopes     []string
-	Access     time.Duration // the lifetime of an access token
-	Disabled   bool
-	OverBefore int64 // Unix seconds
+	Access     time.Duration // the longest lifetime of an access token; token.access, if that is less
+	// IDAlgorithm signs its ID tokens and logout tokens; "": it gets no ID tokens.
+	IDAlgorithm   jwt.Algorithm
+	Told          bool // it is told of ends by the back channel
+	Disabled      bool
+	OverBefore    int64 // Unix seconds
+	ChangedBefore int64 // Unix seconds: its tokens issued up to here are to be renewed
 }
 
 // A Standing is everything that decides about a credential, read from the store

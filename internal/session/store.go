@@ -46,6 +46,8 @@ type Renewal struct {
 //   - Kind Session with ID: that session, and only if UserID is empty or its user;
 //   - Kind Session without ID: every live session of UserID but Except, an entry each;
 //   - Kind Grant with ID: that grant alone;
+//   - Kind Grant without ID: every live grant of ClientID on sessions of UserID, an entry
+//     each, every live session that was opened for that client, and its codes;
 //   - Kind User or Client with ID: one entry, and OverBefore rises;
 //   - Kind All: one entry, and the issuer's OverBefore rises.
 //
@@ -57,6 +59,8 @@ type Ending struct {
 	UserID string
 	Except string
 	Reason string
+	// ClientID is of Kind Grant without ID.
+	ClientID string
 }
 
 // Store keeps sessions and grants. Every method is one atomic step, durable when
@@ -89,6 +93,7 @@ type Store interface {
 	End(ctx context.Context, what Ending, e audit.Entry, notices ...mail.Message) (int, error)
 	// List returns up to limit live sessions, by descending id below before (empty:
 	// from the newest), of one user or, with an empty userID, of all, with their users.
+	// Those that were opened for a client are not among them.
 	// Grants are not filled in; Clients names whose they are.
 	List(ctx context.Context, userID, before string, limit int) ([]Listed, error)
 }
@@ -134,7 +139,8 @@ type Kept struct {
 type HistoryStore interface {
 	// Devices reports whether a session of the user is kept, and whether one of the
 	// newest thousand is of a device of this name and has no cookie; those that are
-	// over count, too. An empty name is nobody's.
+	// over count, too. An empty name is nobody's. A session that was opened for a client
+	// is of no device.
 	Devices(ctx context.Context, userID, device string) (signedIn, same bool, err error)
 	// Kept returns up to limit sessions of a user, by descending id below before
 	// (empty: from the newest), each with its grants in the order of their ids; those

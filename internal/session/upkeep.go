@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -90,15 +91,24 @@ func (m *Manager) writeAllSeen(ctx context.Context) error {
 }
 
 // Sweep removes sessions that have been over for longer than any credential drawn
-// on them could be presented, and forgets what memory need not hold.
+// on them could be presented, and codes that nobody presents any more, and forgets what
+// memory need not hold.
 func (m *Manager) Sweep(ctx context.Context) error {
 	now := m.now()
 	m.records.Sweep(now.Unix())
 	m.tokens.Sweep(now.Unix())
+	return errors.Join(
+		sweep(ctx, "sweep codes", codesKept, m.codes.SweepCodes),
+		sweep(ctx, "sweep sessions", m.config.Absolute, m.upkeep.Sweep),
+	)
+}
+
+// sweep removes by batches until there is no more.
+func sweep(ctx context.Context, what string, keep time.Duration, batch func(context.Context, time.Duration, int) (int, bool, error)) error {
 	for {
-		_, more, err := m.upkeep.Sweep(ctx, m.config.Absolute, sweepBatch)
+		_, more, err := batch(ctx, keep, sweepBatch)
 		if err != nil {
-			return unavailable("sweep sessions", err)
+			return unavailable(what, err)
 		}
 		if !more {
 			return nil

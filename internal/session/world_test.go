@@ -33,6 +33,7 @@ type world struct {
 	t        testing.TB
 	db       *sqlstore.DB
 	faults   *faultyStore
+	codes    *faultyCodes
 	accounts *account.Directory
 	log      *revocation.Log
 	ring     *keyring.Ring
@@ -133,8 +134,8 @@ func newWorld(t testing.TB, c session.Config) *world {
 	w.must(err)
 	w.ring, err = keyring.New(keyring.Config{Algorithm: jwt.ES256, Access: c.Access}, w.db, w.log, secret, w.now, quiet)
 	w.must(err)
-	w.faults = &faultyStore{Store: w.db}
-	w.Manager, err = session.New(c, session.Stores{Sessions: w.faults, Upkeep: w.db, Attachments: w.db, History: w.db}, w.ring, w.log, secret, w.now, quiet)
+	w.faults, w.codes = &faultyStore{Store: w.db}, &faultyCodes{CodeStore: w.db}
+	w.Manager, err = session.New(c, session.Stores{Sessions: w.faults, Upkeep: w.db, Attachments: w.db, History: w.db, Codes: w.codes}, w.ring, w.log, secret, w.now, quiet)
 	w.must(err)
 	w.must(w.log.Hold(t.Context()))
 	w.must(w.ring.Load(t.Context()))
@@ -194,7 +195,7 @@ func (w *world) channels(opened session.Opened) map[string]error {
 	_, answers["access token"] = w.CheckToken(w.t.Context(), opened.Tokens.Access)
 	_, answers["refresh token"] = w.refresh(opened.Tokens.Refresh)
 	for name, token := range map[string]string{"introspected cookie": opened.Cookie, "introspected access token": opened.Tokens.Access} {
-		_, active, err := w.Introspect(w.t.Context(), token, time.Time{})
+		_, active, err := w.Introspect(w.t.Context(), token, time.Time{}, "")
 		if err == nil && !active {
 			err = session.ErrEnded
 		}

@@ -21,6 +21,7 @@ type activity struct {
 	Device  string    `json:"device,omitzero" about:"of whoever did it, unless that was an administrator or the server"`
 	IP      string    `json:"ip,omitzero" about:"likewise"`
 	Place   string    `json:"place,omitzero" about:"where that address is, if a database says so"`
+	Client  string    `json:"client,omitzero" about:"the name of the application that it is about"`
 	Current bool      `json:"current,omitzero" about:"the session that asks did it"`
 }
 
@@ -51,6 +52,11 @@ var activityKeys = map[audit.Event]struct{ own, others string }{
 	audit.EmailChangeAsked:  {own: "email_change_asked"},
 	audit.EmailChanged:      {own: "email_changed"},
 	audit.UserInvited:       {own: "invited"},
+	audit.GrantOpened:       {own: "application_signed_in"},
+	audit.GrantEnded:        {own: "application_disconnected", others: "application_left"},
+	audit.CodeReused:        {own: "code_reused"},
+	audit.ConsentGiven:      {own: "consent_given"},
+	audit.ConsentRemoved:    {own: "consent_removed", others: "consent_removed_by_administrator"},
 	audit.CodeFailed:        {own: "code_failed"},
 	audit.LinkRefused:       {own: "link_refused"},
 }
@@ -135,6 +141,10 @@ func (s *Server) activityIn(x *exchange, w window) (list[activity], error) {
 func (s *Server) activityOf(x *exchange, e *audit.Entry) activity {
 	key, foreign := activityKey(e)
 	a := activity{Key: key, At: e.At.UTC(), Current: e.SessionID != "" && e.SessionID == x.holder.SessionID() && e.Event == audit.SignedIn}
+	a.Client = s.applicationOf(x, e)
+	if e.Event == audit.GrantOpened || e.Event == audit.CodeReused { // the application's server did it
+		return a
+	}
 	if !foreign {
 		a.Device, a.IP, a.Place = device.Name(e.UserAgent), e.IP, s.placeOf(x, e.IP)
 		if e.Event == audit.SignedIn && e.Subject != "" { // as the application calls it

@@ -13,7 +13,10 @@ import (
 )
 
 // nobodys are the events that concern nobody's account, or one that is gone.
-var nobodys = []audit.Event{audit.UserDeleted, audit.APIKeyAdded, audit.APIKeyRemoved, audit.KeyRotated, audit.KeysDistrusted, audit.DatabaseRestored, audit.DatabaseMoved}
+var nobodys = []audit.Event{
+	audit.UserDeleted, audit.APIKeyAdded, audit.APIKeyRemoved, audit.KeyRotated, audit.KeysDistrusted, audit.DatabaseRestored, audit.DatabaseMoved,
+	audit.ClientAdded, audit.ClientChanged, audit.ClientSecretRotated, audit.ClientRemoved, audit.ClientRefused,
+}
 
 // Whatever is audited about an account has words for the person, or is nobody's.
 func TestEveryEventHasItsWords(t *testing.T) {

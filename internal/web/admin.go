@@ -182,7 +182,7 @@ type signingKey struct {
 	ID        string    `json:"id"`
 	Algorithm string    `json:"algorithm"`
 	CreatedAt time.Time `json:"created_at"`
-	ActiveAt  time.Time `json:"active_at" about:"signs from here on, until the next one does"`
+	ActiveAt  time.Time `json:"active_at" about:"signs from here on, until the next one of its algorithm does"`
 	State     string    `json:"state" about:"next, active or old"`
 }
 
@@ -191,13 +191,13 @@ func (s *Server) listKeys(x *exchange) error {
 	now := s.Now()
 	out := list[signingKey]{Items: []signingKey{}}
 	keys := s.Ring.Keys()
-	for i, k := range keys {
-		state := "next"
-		if !k.ActiveAt.After(now) {
-			state = "active"
-			if i+1 < len(keys) && !keys[i+1].ActiveAt.After(now) {
-				state = "old"
-			}
+	for _, k := range keys {
+		state := "active"
+		switch {
+		case k.ActiveAt.After(now):
+			state = "next"
+		case k.Succeeded(keys, now):
+			state = "old"
 		}
 		out.Items = append(out.Items, signingKey{
 			ID: k.ID, Algorithm: string(k.Algorithm), CreatedAt: k.CreatedAt.UTC(), ActiveAt: k.ActiveAt.UTC(), State: state,

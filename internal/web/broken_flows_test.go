@@ -20,7 +20,8 @@ var errInner = errors.New("canary: the connection to the database was reset")
 
 // aside are the steps that no request takes: what goes on beside them.
 var aside = []string{
-	"", "migrate", "hold", "touch", "sweep", "sweep_links", "claim_mail", "postpone_mail", "bury_mail", "forget_dead_mail",
+	"", "migrate", "hold", "touch", "sweep", "sweep_codes", "sweep_assertions", "sweep_links", "claim_mail", "postpone_mail", "bury_mail", "forget_dead_mail",
+	"claim_notices", "sent_notice", "postpone_notice", "bury_notice", "forget_notices", "lapse",
 }
 
 // breaks makes the database fail at the writes of a flow's requests.
@@ -106,7 +107,7 @@ func (b *breaks) request(r *run, m *message, expects []expectation) error {
 	}
 }
 
-var heldOut = regexp.MustCompile(`c(ks|kr|ka|kl)_[0-9a-z]{26}|eyJ[A-Za-z0-9_-]{20,}\.|(?i)canary|sql|postgres`)
+var heldOut = regexp.MustCompile(`c(ks|kr|ka|kl|kc)_[0-9a-z]{26}|eyJ[A-Za-z0-9_-]{20,}\.|(?i)canary|sql|postgres`)
 
 // refused demands that an answer accepts nothing, gives nothing away and says that it
 // is worth a retry. What is refused for a reason may be so although nobody could write
@@ -119,7 +120,7 @@ func refused(a exchanged, step string) error {
 		return fmt.Errorf("the answer holds %.12s…", found)
 	}
 	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
-	if kind != "application/problem+json" && kind != "text/html" {
+	if !tells(kind) {
 		return fmt.Errorf("the answer is %s", kind)
 	}
 	return nil
@@ -132,13 +133,18 @@ func reasoned(a exchanged) bool {
 		return true
 	}
 	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
-	return a.status[0] == '4' && (kind == "application/problem+json" || kind == "text/html") && len(a.body) > 0
+	return a.status[0] == '4' && tells(kind) && len(a.body) > 0
+}
+
+// tells reports whether an answer of this content type says what went wrong.
+func tells(kind string) bool {
+	return kind == "application/problem+json" || kind == "application/json" || kind == "text/html"
 }
 
 // afterwards are the flows that are held with writes that fail when they are durable.
 // Such a flow is held again and again, because what was done twice is seen later on.
 var afterwards = []string{
-	"admin-keys", "cookie-session", "invitations", "pages-account", "pages-reset", "refresh", "session-max", "token-cookies", "verified-sign-up",
+	"admin-keys", "cookie-session", "invitations", "oauth-authorize", "oauth-code", "pages-account", "pages-reset", "refresh", "session-max", "token-cookies", "verified-sign-up",
 }
 
 // costly are the flows that take long when all is tried twice: about hashes that cost

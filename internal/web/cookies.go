@@ -15,14 +15,16 @@ const refreshPath = "/v1/token/refresh"
 
 // cookieNames are the names that our cookies have under this configuration.
 type cookieNames struct {
-	session string
-	access  string
-	refresh string
-	binding string // which browser began a sign-up
-	device  string // which browser has been signed in before
-	secure  bool
-	domain  string
-	site    http.SameSite
+	session  string
+	accounts string // the sessions of further accounts
+	access   string
+	refresh  string
+	binding  string // which browser began a sign-up
+	device   string // which browser has been signed in before
+	flow     string // which browser an authorization request goes on in
+	secure   bool
+	domain   string
+	site     http.SameSite
 }
 
 // namesFor picks names by what browsers enforce of them: __Host- for a host of our
@@ -31,12 +33,12 @@ type cookieNames struct {
 func namesFor(c Config) cookieNames {
 	n := cookieNames{
 		session: "__Host-coatcheck", access: "__Host-coatcheck_at", refresh: "__Secure-coatcheck_rt",
-		binding: "__Host-coatcheck_signup", device: "__Host-coatcheck_device", secure: true, domain: c.CookieDomain, site: c.SameSite,
+		accounts: "__Host-coatcheck_accounts", binding: "__Host-coatcheck_signup", device: "__Host-coatcheck_device", flow: "__Host-coatcheck_flow", secure: true, domain: c.CookieDomain, site: c.SameSite,
 	}
 	switch {
 	case c.PublicURL.Scheme == "http":
 		n.session, n.access, n.refresh, n.secure = "coatcheck_dev", "coatcheck_dev_at", "coatcheck_dev_rt", false
-		n.binding, n.device = "coatcheck_dev_signup", "coatcheck_dev_device"
+		n.accounts, n.binding, n.device, n.flow = "coatcheck_dev_accounts", "coatcheck_dev_signup", "coatcheck_dev_device", "coatcheck_dev_flow"
 	case c.CookieDomain != "":
 		n.session = "__Secure-coatcheck"
 	}
@@ -45,7 +47,7 @@ func namesFor(c Config) cookieNames {
 
 // any reports whether the request bears a cookie of ours.
 func (n cookieNames) any(r *http.Request) bool {
-	for _, name := range []string{n.session, n.access, n.refresh, n.binding} {
+	for _, name := range []string{n.session, n.accounts, n.access, n.refresh, n.binding, n.flow} {
 		if _, times := named(r, name); times > 0 {
 			return true
 		}
@@ -84,8 +86,11 @@ func (n cookieNames) set(x *exchange, name, value, path string, until time.Time)
 	c := &http.Cookie{ // #nosec G124 -- Secure is off for plain http on loopback alone, SameSite is Lax or Strict
 		Name: name, Value: value, Path: path, HttpOnly: true, Secure: n.secure, SameSite: n.site, Expires: until,
 	}
-	if name == n.session {
+	switch name {
+	case n.session:
 		c.Domain = n.domain
+	case n.flow: // it has to come along when another site sends a person here
+		c.SameSite = http.SameSiteLaxMode
 	}
 	http.SetCookie(x, c)
 }
@@ -150,6 +155,10 @@ func (s *Server) identify(x *exchange) error {
 		s.Metrics.checked(err)
 	case apiKey:
 		x.key, err = s.keyOf(x)
+	case client:
+		err = s.clientOf(x)
+	case clientOrKey:
+		err = s.clientOrKeyOf(x)
 	}
 	return err
 }

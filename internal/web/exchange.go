@@ -5,11 +5,13 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -18,16 +20,23 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	*http.Request
-	route   *route
-	arrived time.Time
-	holder  session.Holder // where the route asks for one
-	key     account.APIKey // where the route asks for one
-	status  int            // as it was written; 0: not yet
+	route      *route
+	arrived    time.Time
+	holder     session.Holder // where the route asks for one
+	key        account.APIKey // where the route asks for one
+	client     *oauth.Client  // likewise
+	parameters url.Values     // what that sent
+	form       url.Values     // once it was read
+	status     int            // as it was written; 0: not yet
 
-	server *Server
-	id     [1]string     // of the request, as a header holds it
-	said   [3]string     // room for headers that name the holder
-	origin *audit.Origin // once somebody has asked
+	server      *Server
+	asClient    bool          // who asks is told as its protocol wants it, on a route that others call, too
+	locales     string        // languages that an application asks for, in the words of OpenID Connect
+	application string        // its name
+	refused     string        // what a page that refuses the request shows of it, for developers
+	id          [1]string     // of the request, as a header holds it
+	said        [3]string     // room for headers that name the holder
+	origin      *audit.Origin // once somebody has asked
 }
 
 // Header returns the header of the answer; the request's is x.Request.Header.

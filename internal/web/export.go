@@ -19,6 +19,7 @@ import (
 type export struct {
 	User     adminUser         `json:"user"`
 	Sessions []exportedSession `json:"sessions" about:"newest first; those that are over are kept for a while"`
+	Consents []exportedConsent `json:"consents" about:"what applications may ask for without asking the person again"`
 	Links    []exportedLink    `json:"links" about:"that were mailed, oldest first; each is kept for some hours"`
 	Mails    []exportedMail    `json:"mails" about:"that wait to be sent, or could not be, oldest first"`
 	Audit    []auditEntry      `json:"audit" about:"what happened to the account, newest first"`
@@ -41,6 +42,7 @@ type exportedSession struct {
 	Place      string          `json:"place,omitzero"`
 	UserAgent  string          `json:"user_agent"`
 	Device     string          `json:"device"`
+	Client     string          `json:"client,omitzero" about:"the application that it was opened for, to stay connected after signing out"`
 	Remember   bool            `json:"remember"`
 	Grants     []exportedGrant `json:"grants" about:"what clients may draw on it"`
 	Data       jsontext.Value  `json:"data" about:"what applications keep with the session"`
@@ -52,10 +54,19 @@ type exportedGrant struct {
 	Client    string    `json:"client"`
 	Audience  string    `json:"audience"`
 	Scope     string    `json:"scope"`
+	Claims    string    `json:"claims,omitzero" about:"what it asked to be told, as it asked"`
 	CreatedAt time.Time `json:"created_at"`
 	RotatedAt time.Time `json:"rotated_at,omitzero" about:"when a refresh token was last used"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	EndReason string    `json:"end_reason,omitzero"`
+}
+
+// An exportedConsent is what the person has allowed an application.
+type exportedConsent struct {
+	Client    string    `json:"client"`
+	Scopes    []string  `json:"scopes"`
+	Audiences []string  `json:"audiences" about:"beside this server"`
+	GivenAt   time.Time `json:"given_at"`
 }
 
 // An exportedLink is one that was mailed, and not what opens it.
@@ -115,6 +126,9 @@ func (s *Server) writeExport(x *exchange, out *jsontext.Encoder, u *account.User
 	if err := write(out, jsontext.EndArray); err != nil {
 		return err
 	}
+	if err := s.exportConsents(x, out, u); err != nil {
+		return err
+	}
 	if err := s.exportMailed(x, out, u); err != nil {
 		return err
 	}
@@ -156,15 +170,28 @@ func exportedSessionOf(k *session.Kept) exportedSession {
 	out := exportedSession{
 		ID: v.ID, CreatedAt: v.CreatedAt.UTC(), LastSeenAt: v.LastSeenAt.UTC(), ExpiresAt: v.ExpiresAt.UTC(),
 		EndedAt: v.EndedAt.UTC(), EndReason: v.EndReason, AuthTime: time.Unix(v.AuthTime, 0).UTC(), AMR: v.AMR, ACR: v.ACR,
-		IP: v.IP, UserAgent: v.UserAgent, Device: v.Device, Remember: v.Remember, Grants: []exportedGrant{},
+		IP: v.IP, UserAgent: v.UserAgent, Device: v.Device, Client: v.ClientID, Remember: v.Remember, Grants: []exportedGrant{},
 	}
 	for _, g := range k.Grants {
 		out.Grants = append(out.Grants, exportedGrant{
-			ID: g.ID, Client: g.ClientID, Audience: g.Audience, Scope: g.Scope, CreatedAt: g.CreatedAt.UTC(),
+			ID: g.ID, Client: g.ClientID, Audience: g.Audience, Scope: g.Scope, Claims: g.Claims, CreatedAt: g.CreatedAt.UTC(),
 			RotatedAt: g.RotatedAt.UTC(), EndedAt: g.EndedAt.UTC(), EndReason: g.EndReason,
 		})
 	}
 	return out
+}
+
+// exportConsents writes what the person has allowed.
+func (s *Server) exportConsents(x *exchange, out *jsontext.Encoder, u *account.User) error {
+	consents, err := s.Provider.ConsentsOf(x.Context(), u.ID)
+	if err != nil {
+		return err
+	}
+	parts := []any{"consents", jsontext.BeginArray}
+	for _, c := range consents {
+		parts = append(parts, exportedConsent{Client: c.ClientID, Scopes: append([]string{}, c.Scopes...), Audiences: append([]string{}, c.Audiences...), GivenAt: c.GivenAt.UTC()})
+	}
+	return write(out, append(parts, jsontext.EndArray)...)
 }
 
 // strangers are the kinds of mails that others have sent to an address.

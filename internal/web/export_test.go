@@ -7,10 +7,11 @@ type Row struct {
 	Pattern  string // as http.ServeMux takes it
 	Method   string
 	Path     string
-	Who      string   // "anyone", "holder" or "apikey"
-	Scope    string   // of the API key
+	Who      string   // "anyone", "holder", "apikey", "client", "client or apikey" or "grantee"
+	Scope    string   // of the API key or the access token
 	Statuses []string // of success
 	Page     bool
+	Foreign  bool // forms of other sites may call it
 }
 
 // Rows returns the table of routes.
@@ -18,8 +19,8 @@ func Rows() []Row {
 	rows := make([]Row, len(routes))
 	for i, rt := range routes {
 		rows[i] = Row{
-			Pattern: rt.method + " " + rt.path, Method: rt.method, Path: rt.path, Page: rt.class == page,
-			Who: map[who]string{anyone: "anyone", holder: "holder", apiKey: "apikey"}[rt.who], Scope: rt.scope,
+			Pattern: rt.method + " " + rt.path, Method: rt.method, Path: rt.path, Page: rt.class == page, Foreign: rt.foreign,
+			Who: map[who]string{anyone: "anyone", holder: "holder", apiKey: "apikey", client: "client", clientOrKey: "client or apikey", grantee: "grantee"}[rt.who], Scope: rt.scope,
 		}
 		for _, status := range append([]int{rt.status}, rt.also...) {
 			rows[i].Statuses = append(rows[i].Statuses, strconv.Itoa(status))

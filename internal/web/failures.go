@@ -9,6 +9,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -36,12 +37,17 @@ var (
 var failures = []*fault.Fault{
 	fault.ErrInternal, fault.ErrInvalid,
 	errInvalidJSON, errBadRequest, errCursor, errNotFound, errMethod, errTooLarge, errMediaType, errCrossOrigin, errHost,
-	errProxyNotTrusted, errTwoCookies, errTwoCredentials, errCookieNeeded, errTransport,
+	errProxyNotTrusted, errTwoCookies, errTwoCredentials, errCookieNeeded, errTransport, errAccountChanged,
 	account.ErrCredentials, account.ErrTooMany, account.ErrSignUpClosed, account.ErrEmailTaken, account.ErrLost,
 	account.ErrLinkOver, account.ErrWrongCode, account.ErrNoMail, account.ErrSetupOver, account.ErrNoAPIKey, account.ErrScope, account.ErrBusy,
 	session.ErrNoCredential, session.ErrInvalidToken, session.ErrTokenExpired, session.ErrEnded, session.ErrRefreshReused,
 	session.ErrInvalidTarget, session.ErrInvalidScope, fault.ErrUnavailable, session.ErrTokenTooLarge,
 	session.ErrVersionChanged, session.ErrVersionNeeded,
+	oauth.ErrClient, oauth.ErrGrant, oauth.ErrClientNotAllowed, oauth.ErrGrantType, session.ErrUnsupportedToken, oauth.ErrUnavailable, oauth.ErrServer,
+	oauth.ErrResponseType, oauth.ErrAccessDenied, oauth.ErrLoginRequired, oauth.ErrConsentRequired,
+	oauth.ErrAuthentication, oauth.ErrRequestObject, oauth.ErrRequestURI, oauth.ErrRegistration,
+	oauth.ErrLogoutRequest, oauth.ErrLogoutHint, oauth.ErrLogoutURI,
+	oauth.ErrUnknownClient, oauth.ErrRedirectURI, oauth.ErrRequestOver, oauth.ErrAnswered,
 	revocation.ErrBehind, revocation.ErrStopping,
 }
 
@@ -77,6 +83,13 @@ func (s *Server) fail(x *exchange, err error) {
 		err = errTooLarge
 	}
 	f := fault.Of(err)
+	if after := retryAfter(err, f); after > 0 {
+		x.Header().Set("Retry-After", strconv.Itoa(after))
+	}
+	if x.route.class == provider || x.asClient {
+		s.failAsOAuth(x, err)
+		return
+	}
 	p := problem{
 		Type: "urn:coatcheck:fault:" + f.Code, Title: http.StatusText(statuses[f.Kind]), Status: statuses[f.Kind],
 		Code: f.Code, Detail: f.Sentence,
@@ -84,9 +97,6 @@ func (s *Server) fail(x *exchange, err error) {
 	var members fault.Members
 	if errors.As(err, &members) {
 		p.Errors = members
-	}
-	if after := retryAfter(err, f); after > 0 {
-		x.Header().Set("Retry-After", strconv.Itoa(after))
 	}
 	if f.Kind == fault.Unauthenticated {
 		x.Header().Set("WWW-Authenticate", challenge(f))

@@ -28,6 +28,8 @@ Every error is ` + "`application/problem+json`" + ` (RFC 9457). Act on ` + "`cod
 
 - Renew on ` + "`token_expired`" + `, and on nothing else.
 - Forget who was signed in on ` + "`session_ended`" + ` and ` + "`refresh_reused`" + `, and on nothing else.
+- Clients of the endpoints below ` + "`/oauth2/`" + ` are told as RFC 6749 §5.2 has it: ` + "`application/json`" + ` with ` + "`error`" + ` and
+  ` + "`error_description`" + `, by the codes of that standard (` + "`invalid_grant`" + ` and the like). See [oauth.md](oauth.md).
 - Everything else is "try again": after ` + "`Retry-After`" + ` where there is one. An error answer may or may not have
   happened; a retry is safe.
 

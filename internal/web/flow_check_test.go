@@ -2,9 +2,11 @@ package web_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -30,7 +32,7 @@ func (a *answer) hold(words []string, vars variables, captured map[string]bool) 
 		value, there = string(a.body), len(a.body) > 0
 	case "id":
 		value, there = a.id, a.id != ""
-	case "json", "header", "cookie":
+	case "json", "header", "cookie", "location", "claim", "jose":
 		if len(rest) == 0 {
 			return fmt.Errorf("%s of what?", subject)
 		}
@@ -79,8 +81,50 @@ func (a *answer) find(subject, name string) (value string, there bool, err error
 			}
 		}
 		return "", false, nil
+	case "location":
+		return a.parameter(name)
+	case "claim", "jose":
+		return a.claim(subject, name)
 	}
 	return pick(a.body, name)
+}
+
+// parameter returns a parameter of the address that the answer leads to; "." is the
+// address without its query.
+func (a *answer) parameter(name string) (value string, there bool, err error) {
+	to, err := url.Parse(a.header.Get("Location"))
+	if err != nil {
+		return "", false, err
+	}
+	sent := to.Query()
+	if name == "." {
+		to.RawQuery = ""
+		return to.String(), a.header.Get("Location") != "", nil
+	}
+	return strings.Join(sent[name], ", "), sent.Has(name), nil
+}
+
+// claim returns what stands at a path such as .id_token.aud in a token of the JSON body:
+// in what it claims, or in its header.
+func (a *answer) claim(subject, path string) (value string, there bool, err error) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "."), ".")
+	token, there, err := pick(a.body, "."+first)
+	if err != nil || !there {
+		return "", there, err
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "", false, fmt.Errorf("%s is no token", first)
+	}
+	part := parts[1]
+	if subject == "jose" {
+		part = parts[0]
+	}
+	body, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil {
+		return "", false, err
+	}
+	return pick(body, "."+rest)
 }
 
 // compare carries out one operator.

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ func (r *run) interfere(op sqlstore.Operation) (after bool, err error) {
 var directives = map[string]func(*run, []string) error{
 	"wait":    (*run).wait,
 	"apikey":  (*run).addAPIKey,
+	"client":  (*run).addClient,
 	"setup":   (*run).offerSetup,
 	"stop":    func(r *run, _ []string) error { r.app.Stop(); return nil },
 	"break":   func(r *run, _ []string) error { return r.app.Store.Close() },
@@ -165,6 +167,9 @@ func (r *run) parseMessage(words []string) (*message, error) {
 			m.form = true
 		case key == "bearer":
 			m.header.Set("Authorization", "Bearer "+value)
+		case key == "basic":
+			id, secret, _ := strings.Cut(value, ":")
+			m.header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret))))
 		case key == "jar":
 			m.jar = value
 		case key == "stream":

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -70,7 +71,7 @@ func holdFlow(t *testing.T, path string, s *stage, w witness) {
 	r.searchLog(t)
 }
 
-var credentialForm = regexp.MustCompile(`c(ks|kr|ka|kl)_[0-9a-z]{26}[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{20,}\.`)
+var credentialForm = regexp.MustCompile(`c(ks|kr|ka|kl|kc)_[0-9a-z]{26}[A-Za-z0-9_-]{20,}|ccs_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{20,}\.`)
 
 // searchLog proves that no credential and no password got into the log.
 func (r *run) searchLog(t *testing.T) { // V-104
@@ -109,14 +110,18 @@ func (c *coverage) note(r *http.Request, status int, header http.Header, body []
 	if _, pattern := c.match.Handler(r); pattern != "" {
 		c.statuses[pattern][strconv.Itoa(status)] = true
 	}
-	if header.Get("Content-Type") == "application/problem+json" {
+	if to, err := url.Parse(header.Get("Location")); err == nil && to.Query().Has("error") {
+		c.codes[to.Query().Get("error")] = true
+	}
+	if media := header.Get("Content-Type"); media == "application/problem+json" || media == "application/json" && status >= 400 {
 		var problem struct {
-			Code string `json:"code"`
+			Code  string `json:"code"`
+			Error string `json:"error"` // as clients are told
 		}
 		if err := json.Unmarshal(body, &problem); err != nil {
 			return err
 		}
-		c.codes[problem.Code] = true
+		c.codes[problem.Code+problem.Error] = true
 	}
 	return nil
 }

@@ -51,6 +51,10 @@ var clothes = [...][]header{
 	},
 	api:     append([]header{line("Vary", "Origin")}, common...),
 	service: common,
+	provider: append([]header{
+		line("Vary", "Origin"),
+		line("Pragma", "no-cache"), // as RFC 6749 §5.1 wants it of whatever bears a token
+	}, common...),
 	gateway: common,
 	metadata: {
 		line("X-Content-Type-Options", "nosniff"),
@@ -80,7 +84,9 @@ func (s *Server) dress(x *exchange) {
 	}
 	if origin := s.sharedWith(x); origin != "" {
 		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Allow-Credentials", "true")
+		if x.route.class != provider { // which takes no cookie
+			h.Set("Access-Control-Allow-Credentials", "true")
+		}
 		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, WWW-Authenticate, X-Request-Id")
 	}
 }
@@ -89,7 +95,7 @@ func (s *Server) dress(x *exchange) {
 // if it is one of cors.origins to the letter and the route is for applications or
 // public. Otherwise "": a browser then keeps the answer from the script.
 func (s *Server) sharedWith(x *exchange) string {
-	if x.route.class != api && x.route.class != metadata {
+	if x.route.class != api && x.route.class != provider && x.route.class != metadata {
 		return ""
 	}
 	origin := only(x.Request, "Origin")

@@ -4,10 +4,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/fault"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -15,6 +18,7 @@ type introspectRequest struct {
 	Token string `json:"token" about:"an access token, a refresh token or a session cookie"`
 	Hint  string `json:"token_type_hint,omitzero" about:"access_token, refresh_token or session_cookie; what kind it is shows in the token all the same"`
 	Seen  int64  `json:"seen,omitzero" about:"for cookies: when this one was last used, in Unix seconds"`
+	clientParameters
 }
 
 // An introspection is what a credential is worth (RFC 7662 §2.2). An inactive one
@@ -36,10 +40,13 @@ type introspection struct {
 	EmailVerified *bool    `json:"email_verified,omitzero"`
 }
 
-// postIntrospect says what a credential is worth.
-func (s *Server) postIntrospect(x *exchange) error {
-	form, err := readForm(x)
-	if err != nil {
+// postIntrospect says what a credential is worth: to a service by its API key of all, to
+// a client of its own.
+func (s *Server) postIntrospect(x *exchange) (err error) {
+	form, asks := x.parameters, ""
+	if x.asClient {
+		asks = x.client.ID
+	} else if form, err = readForm(x); err != nil {
 		return err
 	}
 	token, err := single(form, "token")
@@ -53,23 +60,31 @@ func (s *Server) postIntrospect(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	answer, active, err := s.Sessions.Introspect(x.Context(), token, seen)
+	answer, active, err := s.Sessions.Introspect(x.Context(), token, seen, asks)
 	if err != nil {
 		return err
 	}
 	if !active {
 		return writeJSON(x, http.StatusOK, introspection{})
 	}
-	return writeJSON(x, http.StatusOK, introspectionOf(&answer))
+	out := introspectionOf(&answer)
+	if x.asClient && !slices.Contains(strings.Fields(answer.Scope), oauth.ScopeEmail) {
+		out.Email, out.EmailVerified = "", nil
+	}
+	return writeJSON(x, http.StatusOK, out)
 }
 
 func introspectionOf(a *session.Answer) introspection {
 	st := &a.Standing
 	out := introspection{
-		Active: true, Subject: st.User.ID, ClientID: st.Client.ID, Audience: a.Audience, Scope: a.Scope,
-		Issued: a.Issued, Expires: a.Expires, AuthTime: st.Session.AuthTime, ACR: st.Session.ACR, AMR: st.Session.AMR,
-		Email: st.User.Email, EmailVerified: &st.User.EmailVerified,
+		Active: true, Subject: a.Subject, ClientID: st.Client.ID, Audience: a.Audience, Scope: a.Scope,
+		Issued: a.Issued, Expires: a.Expires,
 	}
+	if a.ClientOnly {
+		return out
+	}
+	out.AuthTime, out.ACR, out.AMR = st.Session.AuthTime, st.Session.ACR, st.Session.AMR
+	out.Email, out.EmailVerified = st.User.Email, &st.User.EmailVerified
 	if a.Session {
 		out.SessionID = st.Session.ID
 	}
@@ -94,6 +109,9 @@ func seenIn(form url.Values) (time.Time, error) {
 
 // readForm reads the members of a form from the body, and never from the query.
 func readForm(x *exchange) (url.Values, error) {
+	if x.form != nil {
+		return x.form, nil
+	}
 	media, _, err := mime.ParseMediaType(x.Request.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
 		return nil, errMediaType
@@ -106,6 +124,7 @@ func readForm(x *exchange) (url.Values, error) {
 	if err != nil {
 		return nil, errBadRequest
 	}
+	x.form = form
 	return form, nil
 }
 

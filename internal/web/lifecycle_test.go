@@ -294,7 +294,7 @@ func TestOddPaths(t *testing.T) {
 		"/v1/session;x=1", "/v1;/session", "/v1/session;", `/v1\session`, "/v1/%2e%2e/v1/session", "/v1/%2e/session", "/V1/session", "/v1/Session", "/v1/session.json", "/v1/session%2e",
 		"/v1/sessions/../session", "/v1/sessions/%2e%2e/session", "/v1/sessions//", "/v1/sessions/" + ada.id + "/", "/v1/sessions/" + ada.id + "%2F", "/v1/sessions/%73es_x",
 		"/account/", "/account//name", "/account/sessions/x/y/end", "/sign-in/", "/sign-in/..", "/static/", "/static/../sign-in", "/static/..%2fsign-in", "/static/%2e%2e/routes.go", "/static/templates/account.html",
-		"/healthz/", "/metrics", "/debug/pprof/", "/.git/config", "/v1", "/v1/", "/v1/admin", "/v1/admin/", "/oauth2/token",
+		"/healthz/", "/metrics", "/debug/pprof/", "/.git/config", "/v1", "/v1/", "/v1/admin", "/v1/admin/", "/oauth2", "/oauth2/", "/oauth2/token/", "/oauth2//token", "/oauth2/Token", "/oauth2/%74oken", "/oauth2/token;x", "/oauth2/userinfo/.",
 	}
 	for _, path := range odd {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"} {

@@ -47,7 +47,7 @@ var stepForm = regexp.MustCompile(`(?m)^coatcheck_store_seconds_count\{step="([a
 
 // inTheBackground are steps that no request causes, but the outbox, the log, upkeep or a
 // scrape of the figures.
-var inTheBackground = []string{"next_mail", "claim_mail", "sent_mail", "count_mails", "count_sessions", "since", "sweep", "sweep_links", "forget_dead_mail"}
+var inTheBackground = []string{"next_mail", "claim_mail", "sent_mail", "count_mails", "count_sessions", "since", "sweep", "sweep_links", "forget_dead_mail", "due_notices", "claim_notices", "count_notices", "forget_notices", "lapse"}
 
 // steps returns how often each step of the store was taken for requests.
 func (s *stage) steps(t testing.TB) map[string]int {

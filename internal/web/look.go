@@ -20,7 +20,7 @@ var assets embed.FS
 
 // pageNames are the pages there are: each has a template of this name.
 var pageNames = []string{
-	"account", "check_mail", "dev_mail", "error", "forgot", "forgot_sent", "reset", "setup", "sign_in", "sign_up", "signed_out", "verified", "verify",
+	"account", "accounts", "check_mail", "consent", "dev_mail", "error", "forgot", "form_post", "forgot_sent", "logout", "reset", "setup", "sign_in", "sign_up", "signed_out", "verified", "verify",
 }
 
 // A look is how pages look: their templates in every language, and what they load.

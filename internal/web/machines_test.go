@@ -10,6 +10,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/web"
 )
 
@@ -100,6 +101,8 @@ func TestScopeMatrix(t *testing.T) {
 		t.Fatal(err)
 	}
 	token, cookie := s.signIn(t)
+	a, public := s.register(t, shop()), s.register(t, oauth.Client{Type: oauth.SPA, Scopes: []string{"openid"}, Trusted: true})
+	third := s.draw(t, a, cookie)
 	keys := map[string]string{}
 	for _, scope := range account.Scopes {
 		keys[scope] = s.addKey(t, scope)
@@ -119,6 +122,8 @@ func TestScopeMatrix(t *testing.T) {
 		case "apikey":
 			refuse("nobody", 401, ask())
 			refuse("an access token", 401, ask("Authorization", "Bearer "+token))
+			refuse("a client's access token", 401, ask("Authorization", "Bearer "+third.Access))
+			refuse("a client", 401, ask(a.header...))
 			refuse("a cookie", 401, ask("Cookie", cookie))
 			refuse("the right key as Basic", 401, ask("Authorization", "Basic "+keys[row.Scope]))
 			refuse("the right key as DPoP", 401, ask("Authorization", "DPoP "+keys[row.Scope]))
@@ -136,10 +141,66 @@ func TestScopeMatrix(t *testing.T) {
 			refuse("nobody", want, ask())
 			refuse("an access token as Basic", want, ask("Authorization", "Basic "+token))
 			refuse("an access token as DPoP", want, ask("Authorization", "DPoP "+token))
+			refuse("a client's access token", want, ask("Authorization", "Bearer "+third.Access))
+			refuse("a client's ID token", want, ask("Authorization", "Bearer "+third.ID))
+			refuse("a client", want, ask(a.header...))
 			for _, scope := range account.Scopes {
 				refuse("a key for "+scope, want, ask("Authorization", "Bearer "+keys[scope]))
 			}
+		case "client", "client or apikey", "grantee":
+			s.refuseStrangers(t, row, a, public, map[string]string{
+				"an access token": token, "a client's access token": third.Access, "a client's ID token": third.ID, "a refresh token": third.Refresh,
+			}, cookie, keys)
 		}
+	}
+}
+
+// refuseStrangers holds a row that clients call to what it names: a client that shows who
+// it is, an API key, or an access token with its scope.
+func (s *stage) refuseStrangers(t *testing.T, row web.Row, a, public registered, bearers map[string]string, cookie string, keys map[string]string) {
+	t.Helper()
+	ask := func(what string, want int, form string, headers ...string) {
+		t.Helper()
+		if row.Method == "GET" {
+			form = ""
+		}
+		if got := s.ask(t, row.Method, row.Path, form, headers...); got.status != want {
+			t.Errorf("%s by %s is %d, want %d: %.200s", row.Pattern, what, got.status, want, got.text)
+		}
+	}
+	ask("nobody", 401, "token=x")
+	ask("a cookie", 401, "token=x", "Cookie", cookie)
+	ask("a client's secret as Bearer", 401, "token=x", "Authorization", "Bearer "+a.secret)
+	ask("a client's secret as DPoP", 401, "token=x", "Authorization", "DPoP "+a.secret)
+	ask("a client that names itself alone", 401, encode("token", "x", "client_id", a.id))
+	for what, token := range bearers {
+		switch {
+		case row.Who == "grantee" && what == "an access token": // it has no such scope
+			ask(what, 403, "token=x", "Authorization", "Bearer "+token)
+		case row.Who != "grantee" || what != "a client's access token":
+			ask(what, 401, "token=x", "Authorization", "Bearer "+token)
+		}
+		ask(what+" as Basic", 401, "token=x", "Authorization", "Basic "+token)
+	}
+	for scope, key := range keys {
+		want := 401
+		if row.Who == "client or apikey" {
+			if want = 403; scope == row.Scope {
+				want = 200
+			}
+		}
+		ask("a key for "+scope, want, "token=x", "Authorization", "Bearer "+key)
+	}
+	switch row.Who {
+	case "client":
+		ask("a client", map[bool]int{true: 400, false: 200}[row.Path == "/oauth2/token"], "token=x", a.header...)
+		ask("a client without a secret", map[bool]int{true: 400, false: 200}[row.Path == "/oauth2/token"], public.form("token", "x"))
+	case "client or apikey":
+		ask("a client", 200, "token=x", a.header...)
+		ask("a client without a secret", 401, public.form("token", "x"))
+	case "grantee":
+		ask("a client", 401, "", a.header...)
+		ask("a client's access token", 200, "", "Authorization", "Bearer "+bearers["a client's access token"])
 	}
 }
 
@@ -163,7 +224,8 @@ func TestMetrics(t *testing.T) {
 		`coatcheck_checks_total{result="ok"} 2`, `coatcheck_checks_total{result="invalid_token"} 1`,
 		`coatcheck_sessions 2`, `coatcheck_feed_subscribers 0`, `coatcheck_feed_lag_seconds 0`,
 		`coatcheck_hashing_slots{state="busy"} 0`, `coatcheck_hashing_slots{state="waiting"} 0`, `coatcheck_hashing_slots{state="total"}`,
-		`coatcheck_request_seconds_count{method="GET",route="/v1/session",status="4xx"} 1`, `coatcheck_mails{state="waiting"}`, `coatcheck_mails{state="dead"} 0`, `coatcheck_mails_sent_total`, `coatcheck_mails_failed_total 0`, `coatcheck_mails_buried_total 0`, `coatcheck_store_seconds_bucket`,
+		`coatcheck_request_seconds_count{method="GET",route="/v1/session",status="4xx"} 1`, `coatcheck_mails{state="waiting"}`, `coatcheck_mails{state="dead"} 0`, `coatcheck_mails_sent_total`, `coatcheck_mails_failed_total 0`, `coatcheck_mails_buried_total 0`,
+		`coatcheck_logout_notices{state="waiting"} 0`, `coatcheck_logout_notices{state="dead"} 0`, `coatcheck_logout_notices_sent_total 0`, `coatcheck_logout_notices_failed_total 0`, `coatcheck_logout_notices_buried_total 0`, `coatcheck_store_seconds_bucket`,
 	} {
 		if !strings.Contains(figures, want) {
 			t.Errorf("there is no %s", want)

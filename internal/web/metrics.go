@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/fault"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 )
 
 // What is counted in the store is at least countEvery old before it is counted again, and
@@ -37,6 +39,7 @@ type Metrics struct {
 	checks      *prometheus.CounterVec
 	good        prometheus.Counter // of checks
 	refreshes   *prometheus.CounterVec
+	draws       *prometheus.CounterVec
 	revocations *prometheus.CounterVec
 	store       *prometheus.HistogramVec
 	requests    *prometheus.HistogramVec
@@ -53,6 +56,9 @@ func NewMetrics() *Metrics {
 		checks:      counter("coatcheck_checks_total", "Checks of a session's credential on this node, by result: ok or the code of the fault.", "result"),
 		refreshes:   counter("coatcheck_refreshes_total", "Exchanges of a refresh token, by outcome: ok or the code of the fault.", "outcome"),
 		revocations: counter("coatcheck_revocations_total", "Entries of the revocation log that this node has heard of since it started, by kind.", "kind"),
+		draws: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "coatcheck_tokens_total", Help: "Requests of clients at the token endpoint, by grant type and outcome: ok or the code of the error.",
+		}, []string{"grant", "outcome"}),
 		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "coatcheck_store_seconds", Help: "How long steps of the store took, waiting included.",
 			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .25, 1, 5},
@@ -63,7 +69,7 @@ func NewMetrics() *Metrics {
 		}, []string{"method", "route", "status"}),
 	}
 	m.good = m.checks.WithLabelValues(outcome(nil))
-	m.registry.MustRegister(m.signIns, m.checks, m.refreshes, m.revocations, m.store, m.requests,
+	m.registry.MustRegister(m.signIns, m.checks, m.refreshes, m.draws, m.revocations, m.store, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -131,6 +137,22 @@ func (m *Metrics) refreshed(err error) {
 	}
 }
 
+// drew counts a request at the token endpoint. What a client calls its grant type is a
+// label only where there is such a one.
+func (m *Metrics) drew(grant string, err error) {
+	if m == nil {
+		return
+	}
+	if !slices.Contains(oauth.GrantTypes, grant) {
+		grant = "other"
+	}
+	code := outcome(nil)
+	if err != nil {
+		code, _ = oauthCode(fault.Of(err))
+	}
+	m.draws.WithLabelValues(grant, code).Inc()
+}
+
 // outcome is "ok" or the code of the declared fault.
 func outcome(err error) string {
 	if err == nil {
@@ -173,6 +195,7 @@ func (m *Metrics) watch(p Parts) {
 	gauge(hashing, about, prometheus.Labels{"state": "waiting"}, slots(func(_, waiting, _ int) int { return waiting }))
 	gauge(hashing, about, prometheus.Labels{"state": "total"}, slots(func(_, _, slots int) int { return slots }))
 	m.watchMail(p)
+	m.watchLogout(p)
 	p.Log.Watch(func(e feed.Entry) { m.revocations.WithLabelValues(kindLabel(e.Kind)).Inc() })
 }
 

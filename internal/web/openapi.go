@@ -43,6 +43,8 @@ func describeAPI(issuer, cookie, version string) ([]byte, error) {
 			"securitySchemes": object{
 				"cookie": object{"type": "apiKey", "in": "cookie", "name": cookie, "description": "The session's cookie."},
 				"token":  object{"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token of the first-party client for this server."},
+				"client": object{"type": "http", "scheme": "basic", "description": "A client's id and secret. They may come in the form as well, or an assertion in their place; a client that keeps no secret sends its client_id alone."},
+				"grant":  object{"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token of any client for this server, with the scope that is named."},
 				"apiKey": object{"type": "http", "scheme": "bearer", "bearerFormat": "cka_…", "description": "An API key with the scope that is named."},
 			},
 		},
@@ -53,12 +55,12 @@ func describeAPI(issuer, cookie, version string) ([]byte, error) {
 const forAdministrators = "For administrators"
 
 var sectionOf = map[class]string{
-	api: "For applications", service: "For services", gateway: "For gateways", metadata: "For anyone", health: "For operators",
+	api: "For applications", provider: "For clients", service: "For services", gateway: "For gateways", metadata: "For anyone", health: "For operators",
 }
 
 func sections() []object {
 	var out []object
-	for _, name := range []string{sectionOf[api], sectionOf[service], sectionOf[gateway], forAdministrators, sectionOf[metadata], sectionOf[health]} {
+	for _, name := range []string{sectionOf[api], sectionOf[provider], sectionOf[service], sectionOf[gateway], forAdministrators, sectionOf[metadata], sectionOf[health]} {
 		out = append(out, object{"name": name})
 	}
 	return out
@@ -118,6 +120,12 @@ func security(rt *route) []object {
 		return []object{{"cookie": []string{}}, {"token": []string{}}}
 	case apiKey:
 		return []object{{"apiKey": []string{rt.scope}}}
+	case client:
+		return []object{{"client": []string{}}, {}}
+	case clientOrKey:
+		return []object{{"apiKey": []string{rt.scope}}, {"client": []string{}}, {}}
+	case grantee:
+		return []object{{"grant": []string{rt.scope}}}
 	}
 	return []object{}
 }
@@ -144,12 +152,7 @@ func describeParameters(rt *route) []object {
 }
 
 func describeAnswers(rt *route, types *schemas) object {
-	answers := object{
-		"default": object{
-			"description": "A problem (RFC 9457); its code is one of docs/faults.md.",
-			"content":     object{"application/problem+json": object{"schema": reference("Problem")}},
-		},
-	}
+	answers := object{"default": describeRefusal(rt, types)}
 	success := object{"description": http.StatusText(rt.status)}
 	switch {
 	case rt.stream:
@@ -169,6 +172,20 @@ func describeAnswers(rt *route, types *schemas) object {
 		answers[strconv.Itoa(status)] = object{"description": http.StatusText(status)}
 	}
 	return answers
+}
+
+// describeRefusal describes the answers to what is refused.
+func describeRefusal(rt *route, types *schemas) object {
+	content, about := object{}, []string{}
+	if rt.class != provider {
+		about = append(about, "A problem (RFC 9457); its code is one of docs/faults.md.")
+		content["application/problem+json"] = object{"schema": reference("Problem")}
+	}
+	if rt.class == provider || rt.who == clientOrKey {
+		about = append(about, "To a client, an error of RFC 6749 §5.2.")
+		content["application/json"] = object{"schema": types.of(oauthError{}, false)}
+	}
+	return object{"description": strings.Join(about, " "), "content": content}
 }
 
 // gives returns the content type of the answer.

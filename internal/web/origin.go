@@ -111,7 +111,7 @@ func newOriginGuard(own string, others []string, cookies cookieNames) (*originGu
 // one; a request for applications that bears a token and no cookie was made by a
 // program, or by a script that was let through a preflight.
 func (g *originGuard) check(x *exchange) error {
-	if x.route.class != page && x.route.class != api || safe(x.Method) {
+	if x.route.class != page && x.route.class != api || safe(x.Method) || x.route.foreign {
 		return nil
 	}
 	bears := g.cookies.any(x.Request)

@@ -23,7 +23,8 @@ type accountView struct {
 	Pending       bool   // a mail with a code is on its way
 	AskPassword   bool   // the form for a new password is open
 	Sessions      []ownSession
-	Others        bool   // there are sessions beside this one
+	Others        bool // there are sessions beside this one
+	Applications  []connectedApplication
 	Older         string // the query of the page with older sessions; empty: there are none
 	Recent        []activity
 	Earlier       []activity // shown on demand
@@ -52,6 +53,7 @@ var results = map[string]result{
 	"password":     {text: "done.password"},
 	"ended":        {text: "done.ended"},
 	"others":       {text: "done.others"},
+	"disconnected": {text: "done.disconnected"},
 	"email":        {text: "done.email", pending: true},
 	"verification": {text: "done.verification", pending: true},
 	"verified":     {text: "done.verified"},
@@ -76,6 +78,9 @@ func (s *Server) showAccount(x *exchange, status int, v accountView) error {
 	}
 	v.AskPassword = v.Password.Refused() || query.Get("do") == "password"
 	if err := s.addSessions(x, &v, query.Get("cursor")); err != nil {
+		return err
+	}
+	if err := s.addApplications(x, &v); err != nil {
 		return err
 	}
 	if err := s.addActivity(x, &v, query.Get("activity")); err != nil {

@@ -18,6 +18,15 @@ var advices = map[string]advice{
 	"too_many_attempts":     {},
 	"misdirected":           {}, // leads to where we really are
 	"cross_origin":          {home, "error.home"},
+	"invalid_request":       {},
+	"unknown_client":        {},
+	"redirect_uri_mismatch": {},
+	"request_over":          {},
+	"request_answered":      {},
+	"invalid_id_token_hint": {home, "error.home"},
+	"logout_request":        {home, "error.home"},
+	"logout_uri_mismatch":   {home, "error.home"},
+	"account_changed":       {chooser, "error.accounts"},
 	"duplicate_cookie":      {"/sign-in", "error.sign_in"},
 	"sign_up_closed":        {"/sign-in", "error.sign_in"},
 	"setup_over":            {"/sign-in", "error.sign_in"},
@@ -42,6 +51,7 @@ type errorView struct {
 	Advice   string // what to do
 	Way      *way   // where to go; nil: nowhere
 	Request  string // its id, for whoever is asked for help
+	Refused  string // what was refused of it, for whoever wrote the application; empty: nothing to show
 }
 
 // failPage shows an error to a person, and reports whether it did. Who only has to
@@ -66,7 +76,7 @@ func (s *Server) errorView(x *exchange, p problem) errorView {
 	if !known {
 		help, about = otherwise, "advice.otherwise"
 	}
-	v := errorView{sheet: s.sheet(x, about+".title"), Status: p.Status, Request: x.id[0]}
+	v := errorView{sheet: s.sheet(x, about+".title"), Status: p.Status, Request: x.id[0], Refused: x.refused}
 	v.Sentence = v.words.Sentence(p.Code, p.Detail)
 	v.Advice = v.words.Text("error.patience")
 	if v.words.Has(about + ".text") {

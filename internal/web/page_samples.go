@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/catalogue"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -48,6 +49,17 @@ func (s *Server) samples(words *catalogue.Language) []sample {
 		{"forgot_sent", forgotView{sheet: bare("forgot.sent_title"), Form: formOf(nil)}},
 		{"reset", resetView{sheet: bare("reset.title"), Form: formOf(nil)}},
 		{"reset", resetView{sheet: full("reset.title"), Form: everythingWrong(), Token: "ckl_token", Email: "ada@example.com"}},
+		{"accounts", accountsView{sheet: bare("accounts.title")}},
+		{"accounts", accountsView{sheet: full("accounts.title"), Accounts: people(), Over: true, Add: true}},
+		{"sign_in", signInView{sheet: full("sign_in.title"), Form: formOf(nil), Open: true, Prompt: promptLogin}},
+		{"sign_up", signInView{sheet: full("sign_up.title"), Form: formOf(nil), Open: true, Prompt: promptLogin}},
+		{"signed_out", signedOutView{sheet: full("signed_out.title"), Others: people()}},
+		{"consent", consentView{sheet: bare("consent.title"), Continue: "x", Others: "/accounts"}},
+		{"consent", consentView{sheet: full("consent.title"), Continue: "x", Others: "/accounts", Host: "shop.example", Unsure: true, Asks: []permission{{"recognise you", "openid"}, {"", "orders:read"}}, Audience: "orders", Until: s.Now(), Offline: true, Policy: "https://shop.example/privacy", Rules: "https://shop.example/terms"}},
+		{"form_post", formPostView{sheet: bare("form_post.title"), To: "https://shop.example/callback", Nonce: "x"}},
+		{"form_post", formPostView{sheet: full("form_post.title"), To: "https://shop.example/callback", Parameters: []oauth.Parameter{{Name: "code", Value: "x"}}, Host: "shop.example", Nonce: "x"}},
+		{"logout", logoutView{sheet: bare("logout.title"), Account: "usr_1"}},
+		{"logout", logoutView{sheet: full("logout.title"), Account: "usr_1", Client: "cli_1", URI: "https://shop.example/", State: "x"}},
 		{"setup", setupView{sheet: bare("setup.title"), Form: formOf(nil)}},
 		{"setup", setupView{sheet: full("setup.title"), Form: everythingWrong(), Token: "token"}},
 		{"signed_out", signedOutView{sheet: bare("signed_out.title")}},
@@ -68,10 +80,15 @@ func (s *Server) accountSamples(bare, full func(string) sheet) []sample {
 	some := []activity{
 		{Key: "signed_in", At: now, Device: "Firefox on Windows", IP: "192.0.2.1", Place: "Berlin, Germany", Current: true},
 		{Key: "password_changed_by_administrator", At: now},
+		{Key: "application_signed_in", At: now, Client: "Shop"},
 	}
 	everything := accountView{
 		sheet: full("account.title"), Done: "Done.", Pending: true, AskPassword: true,
 		Sessions: []ownSession{here, phone, program}, Others: true, Older: "cursor=x", Recent: some, Earlier: slices.Clone(some), OlderActivity: "activity=x",
+		Applications: []connectedApplication{
+			{ID: "cli_1", Name: "Shop", HomeURI: "https://shop.example/", Since: now, LastUsedAt: now, Offline: true, Audiences: []string{"orders"}, May: []permission{{Text: "see your name", Name: "profile"}, {Name: "orders:read"}}},
+			{ID: "cli_2", Name: "Notes", Since: now},
+		},
 		Trouble: everythingWrong(), Profile: everythingWrong(), Email: everythingWrong(), Password: everythingWrong(), Delete: everythingWrong(),
 	}
 	nothing := newAccountView()
@@ -80,6 +97,14 @@ func (s *Server) accountSamples(bare, full func(string) sheet) []sample {
 	quiet := nothing
 	quiet.Mail, quiet.Sessions, quiet.Recent = true, []ownSession{here}, some
 	return []sample{{"account", everything}, {"account", nothing}, {"account", quiet}}
+}
+
+// people are two accounts of one browser.
+func people() []choice {
+	return []choice{
+		{ID: "usr_1", Name: "Ada", Email: "ada@example.com", Initial: "A", Current: true},
+		{ID: "usr_2", Email: "bob@example.com", Initial: "B"},
+	}
 }
 
 // everythingWrong is a form with every field filled in and every field wrong.

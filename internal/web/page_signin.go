@@ -18,7 +18,23 @@ type signInView struct {
 	Done       string // what was just done, in words
 	Open       bool   // everybody may make an account
 	Invitation string // the token of the link that brought the person here; empty: none
+	Prompt     string // login: the form is for whoever it is, also where somebody is signed in
 }
+
+// Onward is the query that carries ReturnTo and Prompt to another page.
+func (v signInView) Onward() string {
+	query := v.sheet.Onward()
+	switch {
+	case v.Prompt == "":
+		return query
+	case query == "":
+		return "?prompt=" + v.Prompt
+	}
+	return query + "&prompt=" + v.Prompt
+}
+
+// Chooser is the page with the accounts of this browser, on the way to the same place.
+func (v signInView) Chooser() string { return chooser + v.sheet.Onward() }
 
 // An entrance is a page by which people come in.
 type entrance struct {
@@ -51,7 +67,7 @@ func (s *Server) getChangePassword(x *exchange) error {
 
 // getSignInPage shows the form, unless there is nothing to do.
 func (s *Server) getSignInPage(x *exchange) error {
-	v := signInView{Form: formOf(nil)}
+	v := newSignInView(x)
 	if key := arrivals[x.URL.Query().Get("done")]; key != "" {
 		v.Done = s.wordsOf(x).Text(key)
 	}
@@ -67,18 +83,47 @@ func (s *Server) getSignUpPage(x *exchange) error {
 	if !s.config.signUpOpen() {
 		return account.ErrSignUpClosed
 	}
-	return s.enter(x, signUpEntrance, signInView{Form: formOf(nil)})
+	return s.enter(x, signUpEntrance, newSignInView(x))
+}
+
+// longestHint bounds what is taken for a login_hint: no address is longer.
+const longestHint = 254
+
+// newSignInView is the form as the address asks for it: with the address of whom an
+// application expects (login_hint), and for whoever it is (prompt=login).
+func newSignInView(x *exchange) signInView {
+	query := x.URL.Query()
+	v := signInView{Form: formOf(nil)}
+	if hint := query.Get("login_hint"); len(hint) <= longestHint && strings.Contains(hint, "@") {
+		v.Form.Values["email"] = hint
+	}
+	if query.Get("prompt") == promptLogin {
+		v.Prompt = promptLogin
+	}
+	return v
 }
 
 func (s *Server) enter(x *exchange, e entrance, v signInView) error {
 	back := x.URL.Query().Get("return_to")
-	if s.visitor(x) {
+	signedIn := s.visitor(x)
+	switch {
+	case v.Prompt != "":
+	case signedIn:
 		return seeOther(x, s.returnTo(back))
+	case e == signInEntrance && v.Done == "" && s.othersHere(x):
+		return seeOther(x, chooser+s.onwardTo(back))
 	}
 	if _, err := s.opening(x, delivery{}); err != nil { // pages work by cookie
 		return err
 	}
 	return s.showEntrance(x, http.StatusOK, e, back, v)
+}
+
+// othersHere reports whether accounts are signed in in this browser although none is in
+// use. Who only wants to sign in is not kept from it by what cannot be read.
+func (s *Server) othersHere(x *exchange) bool {
+	others, err := s.beside(x, nil)
+	return err == nil && len(others) > 0
 }
 
 // invited shows the sign-up form to who opened an invitation. Looking spends nothing.
@@ -100,12 +145,14 @@ func (s *Server) invited(x *exchange, status int, token string, f form) error {
 // showEntrance shows such a page. Browsers hold the address that a form leads to in
 // the end against the page's policy, so that names its origin.
 func (s *Server) showEntrance(x *exchange, status int, e entrance, back string, v signInView) error {
+	back = s.onward(x, back)
 	v.sheet = s.sheet(x, e.title)
+	v.Application = x.application
 	v.Open, v.Mistaken = s.config.signUpOpen(), v.Form.Refused()
 	if v.Invitation != "" {
 		holdsToken(x)
 	}
-	v.ReturnTo = s.onward(x, back)
+	v.ReturnTo = back
 	return s.show(x, status, e.name, v)
 }
 
@@ -114,16 +161,23 @@ func (s *Server) onward(x *exchange, back string) string {
 	if !s.mayReturn(back) {
 		return ""
 	}
+	if text, ours := sealedIn(back); ours {
+		r, _, err := s.Provider.Resume(x.Context(), text, s.browserOf(x))
+		if err == nil { // else the person is told when they come back
+			leadsTo(x, r.Origins())
+			x.locales, x.application = r.Locales, r.Client.Name
+		}
+		return back
+	}
 	if u, err := url.Parse(back); err == nil && u.Host != "" {
-		policy := strings.Replace(pagePolicy, "form-action 'self'", "form-action 'self' "+u.Scheme+"://"+u.Host, 1)
-		x.Header().Set("Content-Security-Policy", policy)
+		leadsTo(x, []string{u.Scheme + "://" + u.Host})
 	}
 	return back
 }
 
 // submitSignIn checks the password and begins a session in the browser.
 func (s *Server) submitSignIn(x *exchange) error {
-	in, err := readFields(x, "email", "password", "remember", "return_to")
+	in, err := readFields(x, "email", "password", "remember", "return_to", "prompt")
 	if err != nil {
 		return err
 	}
@@ -131,7 +185,11 @@ func (s *Server) submitSignIn(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	opened, err := s.signIn(x, in["email"], in["password"], opening)
+	enter := s.signIn
+	if in["prompt"] == promptLogin {
+		enter = s.signInBeside
+	}
+	opened, err := enter(x, in["email"], in["password"], opening)
 	if err != nil {
 		return s.entranceAgain(x, signInEntrance, in, err)
 	}
@@ -141,7 +199,7 @@ func (s *Server) submitSignIn(x *exchange) error {
 // submitSignUp makes an account and begins a session in the browser; where an address
 // is to be proven first, it asks for the code of the mail, whoever has the address.
 func (s *Server) submitSignUp(x *exchange) error {
-	in, err := readFields(x, "email", "password", "name", "return_to", "invitation")
+	in, err := readFields(x, "email", "password", "name", "return_to", "invitation", "prompt")
 	if err != nil {
 		return err
 	}
@@ -151,13 +209,17 @@ func (s *Server) submitSignUp(x *exchange) error {
 	}
 	n := account.NewUser{Email: in["email"], Password: in["password"], Name: in["name"], Invitation: in["invitation"]}
 	if s.provenFirst(&n) {
-		if err := s.beginSignUp(x, n, in["return_to"]); err != nil {
+		if err := s.beginSignUp(x, n, in["return_to"], in["prompt"]); err != nil {
 			return s.entranceAgain(x, signUpEntrance, in, err)
 		}
 		f := formOf(map[string]string{"email": in["email"]})
 		return s.showEntrance(x, http.StatusAccepted, mailEntrance, in["return_to"], signInView{Form: f})
 	}
-	opened, err := s.signUp(x, n, opening)
+	enter := s.signUp
+	if in["prompt"] == promptLogin {
+		enter = s.signUpBeside
+	}
+	opened, err := enter(x, n, opening)
 	if err != nil {
 		return s.entranceAgain(x, signUpEntrance, in, err)
 	}
@@ -172,7 +234,11 @@ func (s *Server) entranceAgain(x *exchange, e entrance, in map[string]string, er
 	case status == 0:
 		return err
 	case in["invitation"] == "":
-		return s.showEntrance(x, status, e, in["return_to"], signInView{Form: f})
+		v := signInView{Form: f}
+		if in["prompt"] == promptLogin {
+			v.Prompt = promptLogin
+		}
+		return s.showEntrance(x, status, e, in["return_to"], v)
 	case fault.Of(err) == account.ErrEmailTaken: // the address is fixed, so there is nothing to mend in the form
 		return err
 	case status >= http.StatusInternalServerError: // the invitation may be spent by now, and that is not what went wrong
@@ -187,9 +253,20 @@ func (s *Server) entered(x *exchange, back string, opened session.Opened) error 
 	return seeOther(x, s.returnTo(back))
 }
 
-// submitSignOut ends the session of the browser. Who has none is signed out already.
+// submitSignOut ends the session of the browser. Who has none is signed out already. A
+// form that was shown to one account signs that one out, whichever is in use by now.
 func (s *Server) submitSignOut(x *exchange) error {
-	err := s.signOut(x)
+	shown, err := accountField(x)
+	if err != nil {
+		return err
+	}
+	if shown != "" && s.visitor(x) && x.holder.UserID() != shown {
+		if _, err := s.signOutOf(x, shown); err != nil {
+			return err
+		}
+		return seeOther(x, chooser)
+	}
+	err = s.signOut(x)
 	if errors.Is(err, session.ErrNoCredential) || errors.Is(err, session.ErrInvalidToken) {
 		err = nil
 	}
@@ -202,7 +279,8 @@ func (s *Server) submitSignOut(x *exchange) error {
 // A signedOutView is the page after signing out.
 type signedOutView struct {
 	sheet
-	Deleted bool // the account is no more
+	Deleted bool     // the account is no more
+	Others  []choice // who is still signed in in this browser
 }
 
 // getSignedOut says that it is done.
@@ -210,6 +288,11 @@ func (s *Server) getSignedOut(x *exchange) error {
 	v := signedOutView{sheet: s.sheet(x, "signed_out.title")}
 	if x.URL.Query().Get("done") == "deleted" {
 		v.Title, v.Deleted = v.words.Text("signed_out.deleted_title"), true
+	}
+	if others, err := s.beside(x, nil); err == nil { // else the page says what it knows
+		for _, p := range others {
+			v.Others = append(v.Others, choiceOf(p))
+		}
 	}
 	return s.show(x, http.StatusOK, "signed_out", v)
 }

@@ -102,7 +102,11 @@ func (s *Server) submitVerify(x *exchange) error {
 		s.unbindSignUp(x)
 	}
 	if done.Proof.UserID() != "" {
-		opened, err := s.Sessions.Begin(x.Context(), done.Proof, opening)
+		begin := s.begin
+		if here.beside {
+			begin = s.beginBeside
+		}
+		opened, err := begin(x, done.Proof, opening)
 		if err != nil {
 			return err
 		}

@@ -35,6 +35,8 @@ type sheet struct {
 	Printed  bool            // to nobody but a page for developers
 	Person   *session.Person // who is signed in; nil: nobody, as far as the page knows
 	ReturnTo string          // where to go after signing in; empty: home
+	// Application is the name of the application that waits for the person; empty: none.
+	Application string
 
 	words *catalogue.Language
 }
@@ -47,10 +49,22 @@ func (v sheet) Onward() string {
 	return "?return_to=" + url.QueryEscape(v.ReturnTo)
 }
 
+// Initial is the letter that stands for who is signed in.
+func (v sheet) Initial() string {
+	if v.Person == nil {
+		return ""
+	}
+	return initialOf(v.Person.Name, v.Person.Email)
+}
+
 func (v sheet) language() string { return v.Lang }
 
-// wordsOf returns the language that the person reads.
+// wordsOf returns the language that the person reads, as the application says that sent
+// them, or else their browser.
 func (s *Server) wordsOf(x *exchange) *catalogue.Language {
+	if x.locales != "" {
+		return s.Words.Language(strings.Join(strings.Fields(x.locales), ","))
+	}
 	return s.Words.Language(languageOf(x.Request))
 }
 

@@ -155,14 +155,18 @@ func (r *reading) see(t *testing.T, n *html.Node, language string) {
 		r.referred = append(r.referred, a["href"][1:])
 	}
 	switch n.Data {
-	case "script", "style", "iframe", "object", "base":
+	case "script": // the one that sends an answer on to an application
+		if a["nonce"] == "" || len(a) != 1 || n.FirstChild == nil || n.FirstChild.Data != `document.getElementById("answer").submit()` {
+			t.Errorf("there is a script, %v", a)
+		}
+	case "style", "iframe", "object", "base":
 		t.Errorf("there is a <%s>", n.Data)
 	case "label":
 		r.labels[a["for"]] = true
 	case "input":
 		r.inputs = append(r.inputs, a)
 	case "form":
-		if a["method"] != "post" || !strings.HasPrefix(a["action"], "/") {
+		if a["method"] != "post" || !strings.HasPrefix(a["action"], "/") && a["id"] != "answer" {
 			t.Errorf("a form is %v", a)
 		}
 	case "button":

@@ -23,6 +23,9 @@ func (s *Server) returnTo(address string) string {
 // mayReturn compares origins as they are written and never takes an address apart to
 // put it together again, because what tells the parts apart is what attackers play on.
 func (s *Server) mayReturn(address string) bool {
+	if _, ours := sealedIn(address); ours {
+		return true
+	}
 	if len(address) > maxReturn {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/coatcheck/coatcheck/internal/account"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 )
 
 // class says which headers an answer bears, how an error looks, and which rules
@@ -14,6 +15,7 @@ const (
 	page     class = iota // HTML for people; cookies; errors are pages
 	api                   // JSON for applications' front ends; cookies or tokens; CORS
 	service               // JSON for services; API keys; no cookies
+	provider              // forms in, JSON out, for clients (RFC 6749); no cookies; CORS
 	gateway               // forward-auth: asked by proxies on behalf of browsers
 	metadata              // public and cacheable: keys, discovery
 	health                // probes: any host name
@@ -23,9 +25,12 @@ const (
 type who int
 
 const (
-	anyone who = iota
-	holder     // a session's cookie, or a first-party token for our own audience
-	apiKey     // an API key with the route's scope
+	anyone      who = iota
+	holder          // a session's cookie, or a first-party token for our own audience
+	apiKey          // an API key with the route's scope
+	client          // a client that shows who it is, or one that cannot and names itself
+	clientOrKey     // a client that shows who it is, or an API key with the route's scope
+	grantee         // an access token of any client for our own audience, with the route's scope
 )
 
 // A route is one row of the table: what is called, who may call it, and what the
@@ -35,7 +40,7 @@ type route struct {
 	path    string
 	class   class
 	who     who
-	scope   string // of the API key
+	scope   string // of the API key or the access token
 	handle  func(*Server, *exchange) error
 	summary string
 	in      any         // the body's type, for JSON and forms; nil: none
@@ -51,16 +56,18 @@ type route struct {
 	inMedia      string // the body's content type, where it is not plain JSON or a form
 	outMedia     string // the answer's, where it is not plain JSON
 	bodyOptional bool   // the call may come without its body
+	foreign      bool   // forms of other sites may call it: it reads and sets no cookie
 }
 
 // A parameter is one member of a query, or a header.
 type parameter struct{ name, about string }
 
 var (
-	versioned = []parameter{{"ETag", "the version of the document"}}
-	matched   = []parameter{{"If-Match", "the ETag of the version that this replaces, or * for any"}}
-	returning = []parameter{{"return_to", "where to go afterwards"}}
-	mailed    = []parameter{{"token", "of the mailed link"}}
+	versioned  = []parameter{{"ETag", "the version of the document"}}
+	matched    = []parameter{{"If-Match", "the ETag of the version that this replaces, or * for any"}}
+	repeatable = []parameter{{"Idempotency-Key", "22 to 255 URL-safe characters: with the same one, a retry of a refresh gets the same successor"}}
+	returning  = []parameter{{"return_to", "where to go afterwards"}}
+	mailed     = []parameter{{"token", "of the mailed link"}}
 )
 
 // routes is every address there is.
@@ -75,7 +82,7 @@ var routes = []route{
 	{method: "POST", path: "/v1/sign-out", class: api, handle: (*Server).postSignOut, summary: "End the session behind the credential", status: http.StatusNoContent},
 	{
 		method: "POST", path: "/v1/token/refresh", class: api, handle: (*Server).postRefresh, summary: "Exchange a refresh token for its successor and an access token", in: refreshRequest{}, bodyOptional: true, out: refreshed{}, status: http.StatusOK,
-		headers: []parameter{{"Idempotency-Key", "22 to 255 URL-safe characters: with the same one, a retry gets the same successor"}},
+		headers: repeatable,
 	},
 	{method: "GET", path: "/v1/session", class: api, who: holder, handle: (*Server).getSession, summary: "Who is signed in", out: signedInAs{}, status: http.StatusOK},
 	{method: "POST", path: "/v1/session/token", class: api, who: holder, handle: (*Server).postSessionToken, summary: "Draw an access token on the cookie's session", in: drawRequest{}, bodyOptional: true, out: tokens{}, status: http.StatusOK},
@@ -89,6 +96,8 @@ var routes = []route{
 		query: []parameter{{"except", "current, and nothing else"}},
 	},
 	{method: "DELETE", path: "/v1/sessions/{id}", class: api, who: holder, handle: (*Server).endSession, summary: "End one of one's own sessions", status: http.StatusNoContent},
+	{method: "GET", path: "/v1/applications", class: api, who: holder, handle: (*Server).listApplications, summary: "List the applications that one has connected, the one that was used last first", out: list[connectedApplication]{}, status: http.StatusOK},
+	{method: "DELETE", path: "/v1/applications/{id}", class: api, who: holder, handle: (*Server).disconnectApplication, summary: "Disconnect an application: end its grants and its own sessions, and take one's consent back", status: http.StatusNoContent},
 	{method: "GET", path: "/v1/user", class: api, who: holder, handle: (*Server).getUser, summary: "One's own profile", out: user{}, status: http.StatusOK},
 	{method: "PATCH", path: "/v1/user", class: api, who: holder, handle: (*Server).patchUser, summary: "Change one's name", in: profileRequest{}, out: user{}, status: http.StatusOK},
 	{method: "DELETE", path: "/v1/user", class: api, who: holder, handle: (*Server).deleteUser, summary: "Remove one's account with all that is in it", in: passwordRequest{}, status: http.StatusNoContent},
@@ -112,6 +121,10 @@ var routes = []route{
 	{method: "POST", path: "/reset", class: page, handle: (*Server).submitReset, summary: "Choose a new password", status: http.StatusSeeOther},
 	{method: "POST", path: "/sign-out", class: page, handle: (*Server).submitSignOut, summary: "Sign out", status: http.StatusSeeOther},
 	{method: "GET", path: "/signed-out", class: page, handle: (*Server).getSignedOut, summary: "It is done", status: http.StatusOK},
+	{method: "GET", path: "/accounts", class: page, handle: (*Server).getAccounts, summary: "Choose one of the accounts that are signed in in this browser", status: http.StatusOK, also: []int{http.StatusSeeOther}, query: returning},
+	{method: "POST", path: "/accounts/choose", class: page, handle: (*Server).submitChoice, summary: "Use another account of this browser", status: http.StatusSeeOther},
+	{method: "POST", path: "/accounts/sign-out", class: page, handle: (*Server).submitAccountSignOut, summary: "Sign one account out of this browser", status: http.StatusSeeOther},
+	{method: "POST", path: "/accounts/sign-out-all", class: page, handle: (*Server).submitSignOutAll, summary: "Sign all accounts out of this browser", status: http.StatusSeeOther},
 	{method: "GET", path: "/account", class: page, who: holder, handle: (*Server).getAccount, summary: "Profile, devices and security activity", status: http.StatusOK},
 	{method: "POST", path: "/account/name", class: page, who: holder, handle: (*Server).submitName, summary: "Change the name", status: http.StatusSeeOther},
 	{method: "POST", path: "/account/email", class: page, who: holder, handle: (*Server).submitEmail, summary: "Ask for another address", status: http.StatusSeeOther},
@@ -121,6 +134,7 @@ var routes = []route{
 	{method: "POST", path: "/account/password", class: page, who: holder, handle: (*Server).submitPassword, summary: "Change the password", status: http.StatusSeeOther},
 	{method: "POST", path: "/account/sessions/end-others", class: page, who: holder, handle: (*Server).submitEndOthers, summary: "End all other sessions", status: http.StatusSeeOther},
 	{method: "POST", path: "/account/sessions/{id}/end", class: page, who: holder, handle: (*Server).submitEnd, summary: "End a session", status: http.StatusSeeOther},
+	{method: "POST", path: "/account/applications/{id}/disconnect", class: page, who: holder, handle: (*Server).submitDisconnect, summary: "Disconnect an application", status: http.StatusSeeOther},
 	{method: "GET", path: "/setup", class: page, handle: (*Server).getSetup, summary: "First administrator", status: http.StatusOK, query: []parameter{{"token", "of the link that the first start prints"}}},
 	{method: "POST", path: "/setup", class: page, handle: (*Server).submitSetup, summary: "First administrator", status: http.StatusSeeOther},
 	{method: "GET", path: "/.well-known/change-password", class: page, handle: (*Server).getChangePassword, summary: "Where to change a password", status: http.StatusSeeOther},
@@ -133,7 +147,8 @@ var routes = []route{
 	// For services and gateways.
 	{method: "GET", path: "/.well-known/jwks.json", class: metadata, handle: (*Server).getKeys, summary: "Public keys (RFC 7517)", out: keySet{}, outMedia: "application/jwk-set+json", status: http.StatusOK, also: []int{http.StatusNotModified}},
 	{method: "GET", path: "/.well-known/oauth-authorization-server", class: metadata, handle: (*Server).getMetadata, summary: "Metadata of the server (RFC 8414)", out: metadataDocument{}, status: http.StatusOK, also: []int{http.StatusNotModified}},
-	{method: "POST", path: "/oauth2/introspect", class: service, who: apiKey, scope: account.ScopeIntrospect, handle: (*Server).postIntrospect, summary: "What a credential is worth (RFC 7662)", in: introspectRequest{}, form: true, out: introspection{}, status: http.StatusOK},
+	{method: "GET", path: "/.well-known/openid-configuration", class: metadata, handle: (*Server).getMetadata, summary: "The same, as OpenID Connect Discovery has it", out: metadataDocument{}, status: http.StatusOK, also: []int{http.StatusNotModified}},
+	{method: "POST", path: "/oauth2/introspect", class: service, who: clientOrKey, scope: account.ScopeIntrospect, handle: (*Server).postIntrospect, summary: "What a credential is worth (RFC 7662)", in: introspectRequest{}, form: true, out: introspection{}, status: http.StatusOK},
 	{
 		method: "GET", path: "/v1/revocations", class: service, who: apiKey, scope: account.ScopeRevocations, handle: (*Server).getRevocations, summary: "The revocation stream", status: http.StatusOK, stream: true,
 		headers: []parameter{{"Last-Event-ID", "the id of the last event that was read: the stream goes on after it"}},
@@ -148,6 +163,21 @@ var routes = []route{
 	{method: "GET", path: "/docs", class: page, handle: (*Server).getDocs, summary: "A page to read and try all calls", status: http.StatusOK},
 	{method: "GET", path: "/docs/{file}", class: page, handle: (*Server).getDocsFile, summary: "Its script and style sheet", status: http.StatusOK},
 
+	{method: "GET", path: authorizePath, class: page, handle: (*Server).getAuthorize, summary: "Ask a person for a code, for a client (RFC 6749)", status: http.StatusSeeOther, also: []int{http.StatusOK}, query: authorization},
+	{method: "POST", path: authorizePath, class: page, foreign: true, handle: (*Server).postAuthorize, summary: "The same, by a form", status: http.StatusSeeOther, also: []int{http.StatusOK}},
+	{method: "GET", path: "/consent", class: page, handle: (*Server).getConsent, summary: "What an application asks for", status: http.StatusOK, also: []int{http.StatusSeeOther}},
+	{method: "POST", path: "/consent", class: page, handle: (*Server).submitConsent, summary: "Allow it, or not", status: http.StatusSeeOther, also: []int{http.StatusOK}},
+
+	{method: "GET", path: logoutPath, class: page, handle: (*Server).getLogout, summary: "Sign out because an application asks for it (OpenID Connect RP-Initiated Logout)", status: http.StatusSeeOther, also: []int{http.StatusOK}, query: loggingOut},
+	{method: "POST", path: logoutPath, class: page, foreign: true, handle: (*Server).postLogout, summary: "The same, by a form", status: http.StatusSeeOther},
+	{method: "POST", path: logoutConfirmPath, class: page, handle: (*Server).submitLogout, summary: "Sign out when asked", status: http.StatusSeeOther},
+
+	// For clients (OAuth 2.1, OpenID Connect).
+	{method: "POST", path: "/oauth2/token", class: provider, who: client, handle: (*Server).postToken, summary: "Exchange a code or a refresh token for tokens, or draw one for the client itself (RFC 6749)", in: tokenRequest{}, form: true, out: tokenAnswer{}, status: http.StatusOK, headers: repeatable},
+	{method: "POST", path: "/oauth2/revoke", class: provider, who: client, handle: (*Server).postRevocation, summary: "End what a token was drawn on (RFC 7009)", in: revokeRequest{}, form: true, status: http.StatusOK},
+	{method: "GET", path: "/oauth2/userinfo", class: provider, who: grantee, scope: oauth.ScopeOpenID, handle: (*Server).userInfoOf, summary: "Who it is that a client acts for (OpenID Connect Core)", out: userInfo{}, status: http.StatusOK},
+	{method: "POST", path: "/oauth2/userinfo", class: provider, who: grantee, scope: oauth.ScopeOpenID, handle: (*Server).userInfoOf, summary: "The same, where the token may come in the body", in: userInfoRequest{}, form: true, bodyOptional: true, out: userInfo{}, status: http.StatusOK},
+
 	// For administrators, by API key.
 	{method: "GET", path: "/v1/admin/users", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).listUsers, summary: "List the users, oldest first", out: list[adminUser]{}, status: http.StatusOK, query: append([]parameter{{"email", "only the one with this email, in any spelling"}}, paging...)},
 	{method: "POST", path: "/v1/admin/users", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).addUser, summary: "Add a user", in: newUserRequest{}, out: adminUser{}, status: http.StatusCreated},
@@ -160,6 +190,12 @@ var routes = []route{
 	{method: "GET", path: "/v1/admin/sessions/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).getSessionByID, summary: "One live session", out: adminSession{}, status: http.StatusOK},
 	{method: "DELETE", path: "/v1/admin/sessions/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).endSessionByID, summary: "End a session and all that was drawn on it", status: http.StatusNoContent},
 	{method: "GET", path: "/v1/admin/audit", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).listAudit, summary: "List what happened, newest first", out: list[auditEntry]{}, status: http.StatusOK, query: append([]parameter{{"user", "only what concerns this user"}, {"event", "only events of this name"}}, paging...)},
+	{method: "GET", path: "/v1/admin/clients", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).listClients, summary: "List the clients, oldest first", out: list[oauth.Description]{}, status: http.StatusOK, query: paging},
+	{method: "POST", path: "/v1/admin/clients", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).addClient, summary: "Register a client, whose secret is shown this once", in: newClientRequest{}, out: clientWithSecret{}, status: http.StatusCreated},
+	{method: "GET", path: "/v1/admin/clients/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).getClientByID, summary: "One client", out: oauth.Description{}, status: http.StatusOK},
+	{method: "PATCH", path: "/v1/admin/clients/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).patchClientByID, summary: "Change a client", in: clientChangeRequest{}, out: clientWithSecret{}, status: http.StatusOK},
+	{method: "DELETE", path: "/v1/admin/clients/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).deleteClientByID, summary: "Remove a client and end all that it drew", status: http.StatusNoContent},
+	{method: "POST", path: "/v1/admin/clients/{id}/secret", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).postClientSecret, summary: "Give a client another secret; the one before is dead", out: freshSecret{}, status: http.StatusOK},
 	{method: "GET", path: "/v1/admin/apikeys", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).listAPIKeys, summary: "List the API keys", out: list[apiKeyView]{}, status: http.StatusOK},
 	{method: "POST", path: "/v1/admin/apikeys", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).postAPIKey, summary: "Make an API key, which is shown this once", in: newAPIKeyRequest{}, out: newAPIKey{}, status: http.StatusCreated},
 	{method: "DELETE", path: "/v1/admin/apikeys/{id}", class: service, who: apiKey, scope: account.ScopeAdmin, handle: (*Server).deleteAPIKey, summary: "Remove an API key and cut its streams", status: http.StatusNoContent},

@@ -22,6 +22,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/catalogue"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/mail"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
@@ -51,6 +52,7 @@ func (c Config) signUpOpen() bool { return !c.SignUpClosed && !c.SignUpInvite }
 type Parts struct {
 	Accounts *account.Directory
 	Sessions *session.Manager
+	Provider *oauth.Provider
 	Ring     *keyring.Ring
 	Log      *revocation.Log
 	Audit    audit.Store
@@ -95,10 +97,10 @@ func New(c Config, parts Parts) (*Server, error) {
 	if s.guard, err = newOriginGuard(s.origin, c.CORSOrigins, s.cookies); err != nil {
 		return nil, err
 	}
-	if err := s.writeDocuments(); err != nil {
+	if err := s.readLook(); err != nil {
 		return nil, err
 	}
-	if err := s.readLook(); err != nil {
+	if err := s.writeDocuments(); err != nil {
 		return nil, err
 	}
 	s.route()
@@ -173,7 +175,10 @@ func (s *Server) admit(x *exchange) error {
 	if x.Body != nil && x.Body != http.NoBody {
 		x.Body = http.MaxBytesReader(x.ResponseWriter, x.Body, maxBody)
 	}
-	return s.identify(x)
+	if err := s.identify(x); err != nil {
+		return err
+	}
+	return s.checkAccount(x)
 }
 
 // record writes a line per request: at info what went wrong on our side, at debug

@@ -72,7 +72,7 @@ func (s *Server) postSignUp(x *exchange) error {
 	}
 	n := account.NewUser{Email: in.Email, Password: in.Password, Name: in.Name, Invitation: in.Invitation}
 	if s.provenFirst(&n) {
-		if err := s.beginSignUp(x, n, ""); err != nil {
+		if err := s.beginSignUp(x, n, "", ""); err != nil {
 			return err
 		}
 		return accepted(x)
@@ -86,12 +86,17 @@ func (s *Server) postSignUp(x *exchange) error {
 
 // signIn begins a session for whoever has the password.
 func (s *Server) signIn(x *exchange, email, password string, o session.Opening) (session.Opened, error) {
-	proof, err := s.Accounts.CheckPassword(x.Context(), email, password, x.from())
-	s.Metrics.signedIn(err)
+	proof, err := s.checkPassword(x, email, password)
 	if err != nil {
 		return session.Opened{}, err
 	}
 	return s.Sessions.Begin(x.Context(), proof, o)
+}
+
+func (s *Server) checkPassword(x *exchange, email, password string) (account.Proof, error) {
+	proof, err := s.Accounts.CheckPassword(x.Context(), email, password, x.from())
+	s.Metrics.signedIn(err)
+	return proof, err
 }
 
 // signUp makes an account and begins its first session.

@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/coatcheck/coatcheck/internal/catalogue"
 	"github.com/coatcheck/coatcheck/internal/keyring"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 )
 
 // getKeys answers with the public keys: those that sign, the next one before its
@@ -77,17 +80,42 @@ type keySet struct {
 	Keys []map[string]string `json:"keys"`
 }
 
-// A metadataDocument describes the server to programs (RFC 8414 §2). It names what
-// there is and nothing else: a client that needs an endpoint that is not named here
-// does not find one.
+// A metadataDocument describes the server to clients (RFC 8414 §2, OpenID Connect
+// Discovery §3). It names what there is and nothing else.
 type metadataDocument struct {
-	Issuer                string   `json:"issuer"`
-	JWKSURI               string   `json:"jwks_uri"`
-	IntrospectionEndpoint string   `json:"introspection_endpoint"`
-	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported" about:"Bearer: an API key with the scope introspect"`
-	ResponseTypes         []string `json:"response_types_supported" about:"none: there is no authorization endpoint"`
-	GrantTypes            []string `json:"grant_types_supported" about:"none: there is no token endpoint"`
-	ServiceDocumentation  string   `json:"service_documentation"`
+	Issuer                   string   `json:"issuer"`
+	AuthorizationEndpoint    string   `json:"authorization_endpoint"`
+	TokenEndpoint            string   `json:"token_endpoint"`
+	UserInfoEndpoint         string   `json:"userinfo_endpoint"`
+	EndSessionEndpoint       string   `json:"end_session_endpoint"`
+	RevocationEndpoint       string   `json:"revocation_endpoint"`
+	IntrospectionEndpoint    string   `json:"introspection_endpoint"`
+	JWKSURI                  string   `json:"jwks_uri"`
+	Scopes                   []string `json:"scopes_supported" about:"those of OpenID Connect; others are as clients are registered for"`
+	ResponseTypes            []string `json:"response_types_supported"`
+	ResponseModes            []string `json:"response_modes_supported"`
+	GrantTypes               []string `json:"grant_types_supported"`
+	Prompts                  []string `json:"prompt_values_supported"`
+	ACRs                     []string `json:"acr_values_supported"`
+	SubjectTypes             []string `json:"subject_types_supported"`
+	IDTokenAlgorithms        []string `json:"id_token_signing_alg_values_supported"`
+	Claims                   []string `json:"claims_supported"`
+	ClaimTypes               []string `json:"claim_types_supported"`
+	Locales                  []string `json:"ui_locales_supported"`
+	ChallengeMethods         []string `json:"code_challenge_methods_supported"`
+	TokenMethods             []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAlgorithms          []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	RevocationMethods        []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAlgorithms     []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionMethods     []string `json:"introspection_endpoint_auth_methods_supported" about:"Bearer: an API key with the scope introspect"`
+	IntrospectionAlgorithms  []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	IssInResponse            bool     `json:"authorization_response_iss_parameter_supported" about:"RFC 9207"`
+	ClaimsParameter          bool     `json:"claims_parameter_supported"`
+	RequestParameter         bool     `json:"request_parameter_supported"`
+	RequestURIParameter      bool     `json:"request_uri_parameter_supported"`
+	BackchannelLogout        bool     `json:"backchannel_logout_supported"`
+	BackchannelLogoutSession bool     `json:"backchannel_logout_session_supported" about:"the sid of a logout token is that of the ID token"`
+	ServiceDocumentation     string   `json:"service_documentation"`
 }
 
 // getMetadata answers with the metadata of the authorization server.
@@ -96,11 +124,33 @@ func (s *Server) getMetadata(x *exchange) error {
 }
 
 func (s *Server) describe() metadataDocument {
+	confidential := []string{string(oauth.AuthBasic), string(oauth.AuthPost), string(oauth.AuthKey)}
+	methods, algorithms := append(slices.Clone(confidential), string(oauth.AuthNone)), oauth.AssertionAlgorithms()
 	return metadataDocument{
-		Issuer: s.issuer, JWKSURI: s.issuer + "/.well-known/jwks.json",
-		IntrospectionEndpoint: s.issuer + "/oauth2/introspect", IntrospectionMethods: []string{"Bearer"},
-		ResponseTypes: []string{}, GrantTypes: []string{}, ServiceDocumentation: s.issuer + "/docs",
+		Issuer: s.issuer, JWKSURI: s.issuer + "/.well-known/jwks.json", ServiceDocumentation: s.issuer + "/docs",
+		AuthorizationEndpoint: s.issuer + "/oauth2/authorize", TokenEndpoint: s.issuer + "/oauth2/token",
+		UserInfoEndpoint: s.issuer + "/oauth2/userinfo", EndSessionEndpoint: s.issuer + "/oauth2/logout",
+		RevocationEndpoint: s.issuer + "/oauth2/revoke", IntrospectionEndpoint: s.issuer + "/oauth2/introspect",
+
+		Scopes: oauth.Scopes, ResponseTypes: []string{"code"}, ResponseModes: []string{"query", "form_post"},
+		GrantTypes: oauth.GrantTypes, Prompts: []string{"none", "login", "consent", "select_account"},
+		ACRs: []string{"aal1"}, SubjectTypes: []string{"public", "pairwise"}, IDTokenAlgorithms: oauth.IDTokenAlgorithms(),
+		Claims: slices.Concat(oauth.ProtocolClaims, oauth.Claims()), ClaimTypes: []string{"normal"}, Locales: locales(s.Words),
+		ChallengeMethods: []string{"S256"},
+		TokenMethods:     methods, TokenAlgorithms: algorithms,
+		RevocationMethods: methods, RevocationAlgorithms: algorithms,
+		IntrospectionMethods: append(confidential, "Bearer"), IntrospectionAlgorithms: algorithms,
+		IssInResponse: true, ClaimsParameter: true, BackchannelLogout: true, BackchannelLogoutSession: true,
 	}
+}
+
+// locales are the languages that pages are read in.
+func locales(words *catalogue.Catalogue) []string {
+	var tags []string
+	for _, l := range words.Languages() {
+		tags = append(tags, l.Tag())
+	}
+	return tags
 }
 
 // matches reports whether an If-None-Match names the tag (RFC 9110 §13.1.2).

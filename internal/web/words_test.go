@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"github.com/coatcheck/coatcheck/internal/catalogue"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 )
 
 var (
 	action   = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
-	element  = regexp.MustCompile(`(?s)<[^>]*>`)
+	element  = regexp.MustCompile(`(?s)<script.*?</script>|<[^>]*>`)
 	spoken   = regexp.MustCompile(`(?:aria-label|alt|title|placeholder)="[^"{]*[A-Za-z]`)
 	keyInTag = regexp.MustCompile(`\bt "([^"]+)"`)
 )
@@ -89,6 +90,9 @@ func TestEveryTextIsShown(t *testing.T) {
 	}
 	for _, key := range ActivityKeys() {
 		used["activity."+key] = true
+	}
+	for _, scope := range oauth.Scopes {
+		used["scope."+scope] = true
 	}
 	for _, key := range ownKeys(t, "en") {
 		table, _, _ := strings.Cut(key, ".")

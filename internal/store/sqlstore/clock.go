@@ -25,6 +25,7 @@ var acceptSeconds = []string{
 	`UPDATE account SET over_before = $1 WHERE over_before > $1`,
 	`UPDATE account SET changed_before = $1 WHERE changed_before > $1`,
 	`UPDATE client SET over_before = $1 WHERE over_before > $1`,
+	`UPDATE client SET changed_before = $1 WHERE changed_before > $1`,
 	`UPDATE session SET changed_before = $1 WHERE changed_before > $1`,
 	`UPDATE revocation SET before_s = $1 WHERE before_s > $1`,
 }

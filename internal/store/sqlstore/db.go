@@ -53,6 +53,7 @@ type DB struct {
 	heard   atomic.Pointer[func([]feed.Entry)]
 	failed  atomic.Pointer[func()]
 	posted  atomic.Pointer[func()]
+	notices atomic.Pointer[func()]
 	known   []migration   // by this binary
 	slow    time.Duration // a commit that took longer may have missed tokens: see [DB.step]
 }
@@ -89,6 +90,7 @@ var (
 	_ session.UpkeepStore     = (*DB)(nil)
 	_ session.AttachmentStore = (*DB)(nil)
 	_ session.HistoryStore    = (*DB)(nil)
+	_ session.CodeStore       = (*DB)(nil)
 	_ audit.Store             = (*DB)(nil)
 	_ mail.Store              = (*DB)(nil)
 	_ mail.RecipientStore     = (*DB)(nil)
@@ -198,6 +200,9 @@ func (db *DB) step(ctx context.Context, name string, body func(*step) error) err
 		}
 		if len(s.posts) > 0 {
 			db.tellPosted()
+		}
+		if s.mayTell() {
+			db.tellNoticed()
 		}
 		if !s.late(db.slow) {
 			return nil

@@ -40,7 +40,10 @@ func (s *step) endWhat(what session.Ending) (int, error) {
 		}
 		return s.endSessions(what.UserID, what.Except, what.Reason)
 	case feed.Grant:
-		return s.endGrant(what.ID, what.UserID, what.Reason)
+		if what.ID != "" {
+			return s.endGrant(what.ID, what.UserID, what.Reason)
+		}
+		return s.endClientOf(what)
 	case feed.User:
 		if _, err := s.holdUser(what.ID); errors.Is(err, account.ErrNoUser) {
 			return 0, nil
@@ -159,7 +162,7 @@ func (s *step) endUser(id, reason string) error {
 	if _, err := s.exec(closeSessions, id, s.at.UnixMilli()); err != nil {
 		return fmt.Errorf("close the sessions of a user: %w", err)
 	}
-	return nil
+	return s.tellOfUser(id)
 }
 
 const endGrant = `
@@ -179,4 +182,48 @@ func (s *step) endGrant(id, userID, reason string) (int, error) {
 	}
 	s.end(feed.Grant, id, reason)
 	return 1, nil
+}
+
+const liveGrantsOfClient = `
+	SELECT g.id FROM session s JOIN session_grant g ON g.session_id = s.id
+	WHERE s.account_id = $1 AND s.ended_at IS NULL AND g.client_id = $2 AND g.ended_at IS NULL ORDER BY g.id`
+
+const liveSessionsOfClient = `
+	SELECT s.id FROM ` + liveTables + ` WHERE s.account_id = $2 AND s.client_id = $3 AND ` + live + ` ORDER BY s.id`
+
+const removeCodesOfClient = `
+	DELETE FROM authorization_code WHERE client_id = $2 AND spent_at IS NULL
+		AND session_id IN (SELECT s.id FROM session s WHERE s.account_id = $1)`
+
+// endClientOf ends what a client has with a user. It holds the user's row, as whoever
+// redeems a code does.
+func (s *step) endClientOf(what session.Ending) (int, error) {
+	if _, err := s.holdUser(what.UserID); errors.Is(err, account.ErrNoUser) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	if _, err := s.exec(removeCodesOfClient, what.UserID, what.ClientID); err != nil {
+		return 0, fmt.Errorf("remove the codes of a client: %w", err)
+	}
+	own, err := s.ids(liveSessionsOfClient, s.at.UnixMilli(), what.UserID, what.ClientID)
+	if err != nil {
+		return 0, fmt.Errorf("find the sessions of a client: %w", err)
+	}
+	ended, err := s.endEach(own, what.Reason)
+	if err != nil {
+		return 0, err
+	}
+	grants, err := s.ids(liveGrantsOfClient, what.UserID, what.ClientID)
+	if err != nil {
+		return 0, fmt.Errorf("find the grants of a client: %w", err)
+	}
+	for _, id := range grants {
+		n, err := s.endGrant(id, "", what.Reason)
+		if err != nil {
+			return 0, err
+		}
+		ended += n
+	}
+	return ended, nil
 }

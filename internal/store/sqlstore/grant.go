@@ -13,7 +13,7 @@ import (
 // grantColumns tell of generation -1 where there is no grant. -1 stands for no time.
 var grantColumns = packed(
 	[]string{"COALESCE(g.generation, -1)", "COALESCE(g.rotated_at, -1)", "COALESCE(g.created_at, -1)", "COALESCE(g.ended_at, -1)"},
-	[]string{"g.id", "g.session_id", "g.client_id", "g.audience", "g.scope", "g.end_reason"}) +
+	[]string{"g.id", "g.session_id", "g.client_id", "g.audience", "g.scope", "g.claims", "g.end_reason"}) +
 	`, g.refresh_hash, g.salt, g.rotations`
 
 // grantFields receives grantColumns.
@@ -31,7 +31,7 @@ func (f *grantFields) value() (session.Grant, error) {
 	}
 	g.Generation, g.RotatedAt = uint32(generation), maybe(u.number())
 	g.CreatedAt, g.EndedAt = maybe(u.number()), maybe(u.number())
-	if err := u.texts(&g.ID, &g.SessionID, &g.ClientID, &g.Audience, &g.Scope, &g.EndReason); err != nil {
+	if err := u.texts(&g.ID, &g.SessionID, &g.ClientID, &g.Audience, &g.Scope, &g.Claims, &g.EndReason); err != nil {
 		return session.Grant{}, err
 	}
 	copy(g.RefreshHash[:], f.hash)
@@ -84,14 +84,20 @@ func unpackRotations(packed []byte) ([]session.Rotation, error) {
 }
 
 const addGrant = `
-	INSERT INTO session_grant (id, session_id, client_id, audience, scope, generation, refresh_hash, salt, rotated_at, rotations, created_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	INSERT INTO session_grant (id, session_id, client_id, audience, scope, generation, refresh_hash, salt, rotated_at, rotations, created_at, claims)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 
 func (s *step) addGrant(g session.Grant) error {
 	err := s.later(addGrant, g.ID, g.SessionID, g.ClientID, g.Audience, g.Scope, int64(g.Generation),
-		g.RefreshHash[:], g.Salt[:], orNull(g.RotatedAt), packRotations(g.Rotations), g.CreatedAt.UnixMilli())
+		g.RefreshHash[:], g.Salt[:], orNull(g.RotatedAt), packRotations(g.Rotations), g.CreatedAt.UnixMilli(), g.Claims)
 	if err != nil {
 		return fmt.Errorf("add a grant: %w", err)
+	}
+	if g.ClientID == session.FirstParty {
+		return nil
+	}
+	if err := s.later(watchGrant, g.ID); err != nil {
+		return fmt.Errorf("watch a grant: %w", err)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 const hasDevice = `
 	SELECT EXISTS (SELECT 1 FROM session s WHERE s.account_id = $1), $2 <> '' AND EXISTS (
-		SELECT 1 FROM (SELECT s.device, s.secret_hash FROM session s WHERE s.account_id = $1 ORDER BY s.id DESC LIMIT 1000) r
+		SELECT 1 FROM (SELECT s.device, s.secret_hash FROM session s WHERE s.account_id = $1 AND s.client_id = '' ORDER BY s.id DESC LIMIT 1000) r
 		WHERE r.device = $2 AND r.secret_hash = $3)`
 
 // Devices tells of the devices of a user. See [session.HistoryStore].

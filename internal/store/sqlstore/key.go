@@ -39,6 +39,24 @@ func (db *DB) Keys(ctx context.Context) ([]keyring.StoredKey, int64, time.Time, 
 	return keys, version, instant(clock), nil
 }
 
+const readAlgorithms = `
+	SELECT DISTINCT id_algorithm FROM client WHERE id_algorithm <> '' AND removed_at IS NULL ORDER BY id_algorithm`
+
+// Algorithms lists what clients need. See [keyring.Store].
+func (db *DB) Algorithms(ctx context.Context) ([]jwt.Algorithm, error) {
+	defer db.measure("read_algorithms", time.Now())
+	rows, err := db.engine.read().QueryContext(ctx, readAlgorithms)
+	names, err := collect(rows, err, scanText)
+	if err != nil {
+		return nil, fmt.Errorf("read the algorithms of clients: %w", err)
+	}
+	all := make([]jwt.Algorithm, len(names))
+	for i, name := range names {
+		all[i] = jwt.Algorithm(name)
+	}
+	return all, nil
+}
+
 const swapKeyring = `UPDATE keyring SET version = version + 1 WHERE version = $1`
 
 const putKey = `

@@ -73,7 +73,7 @@ func (u *unpacker) flag() bool {
 
 // texts reads all texts, which come last. They share the memory of the record.
 func (u *unpacker) texts(into ...*string) error {
-	var lengths [8]int
+	var lengths [10]int
 	for i := range into {
 		lengths[i] = int(u.number())
 	}

@@ -11,7 +11,7 @@ import (
 // Every look-up in a table that grows goes by an index.
 func TestLookupsAreIndexed(t *testing.T) {
 	db := open(t, Options{URL: sqliteURL(t), Now: time.Now})
-	scan := regexp.MustCompile(`SCAN (outbox|o|s|g|a|c|session|session_grant|account|client|revocation|audit|attachment|link|l)\b`)
+	scan := regexp.MustCompile(`SCAN (w|p|logout_watch|logout_notice|authorization_code|k|outbox|o|s|g|a|c|session|session_grant|account|client|revocation|audit|attachment|link|l)\b`)
 	for _, l := range lookups() {
 		t.Run(l.name, func(t *testing.T) {
 			rows, err := db.engine.read().QueryContext(context.Background(), "EXPLAIN QUERY PLAN "+l.query, l.args...)

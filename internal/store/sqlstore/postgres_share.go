@@ -90,6 +90,8 @@ type lookUpKind struct{ texts [len(sharedSizes)]string }
 var lookUps = map[string]*lookUpKind{
 	ofSession: newLookUpKind(ofSession, "s.id"),
 	ofGrant:   newLookUpKind(ofGrant, "g.id"),
+	ofCode:    newLookUpKind(ofCode, "k.id"),
+	ofClient:  newLookUpKind(ofClient, "c.id"),
 }
 
 // newLookUpKind makes the kind of a query that ends in WHERE, the column and = $2.

@@ -16,6 +16,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/audit"
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/feed"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -108,7 +109,9 @@ func newPostgresWorld(t *testing.T) *postgresWorld {
 	through, counter := counted(t, newSchemas(t).fresh(t))
 	w := &postgresWorld{DB: open(t, Options{URL: through}), counter: counter}
 	ctx := context.Background()
-	must(t, w.SetTerms(ctx, session.ClientTerms{ID: session.FirstParty, FirstParty: true, Access: 10 * time.Minute}))
+	for _, id := range []string{session.FirstParty, someClient} {
+		must(t, w.SetTerms(ctx, session.ClientTerms{ID: id, FirstParty: id == session.FirstParty, Access: 10 * time.Minute}))
+	}
 	u := account.User{ID: credential.NewID(credential.User), Email: "ada@example.com", EmailKey: "ada@example.com"}
 	var err error
 	w.user, err = w.AddUser(ctx, u, "", audit.New(audit.UserAdded, audit.OK, audit.Origin{}))
@@ -129,6 +132,33 @@ func (w *postgresWorld) begin(t *testing.T) (session.Session, session.Grant) {
 	return s, g
 }
 
+// someClient is a client that is not the first-party one.
+const someClient = "cli_partner"
+
+// issue adds a code on the session of the user, and returns its id.
+func (w *postgresWorld) issue(t *testing.T, s session.Session) string {
+	t.Helper()
+	id := credential.NewID("cod_")
+	c := session.Code{ID: id, RequestID: id, SessionID: s.ID, ClientID: someClient}
+	must(t, w.AddCode(context.Background(), c, time.Minute, 32))
+	return id
+}
+
+// redeem spends a code that was added before the trips are counted.
+func (w *postgresWorld) redeem(t *testing.T, s session.Session, offline bool) error {
+	t.Helper()
+	id := w.issue(t, s)
+	w.trips.Store(0)
+	g := session.Grant{ID: credential.NewID(credential.Grant), SessionID: s.ID, ClientID: someClient, CreatedAt: time.Now()}
+	e := audit.New(audit.GrantOpened, audit.OK, audit.Origin{})
+	if !offline {
+		return w.Redeem(context.Background(), id, nil, g, e)
+	}
+	s.ID, s.ClientID = credential.NewID(credential.Session), someClient
+	g.SessionID = s.ID
+	return w.Redeem(context.Background(), id, &s, g, e)
+}
+
 // What is asked for most often costs the round trips that are written here, and no
 // more: each is the distance to the database.
 func TestPostgresRoundTrips(t *testing.T) {
@@ -136,7 +166,7 @@ func TestPostgresRoundTrips(t *testing.T) {
 	w := newPostgresWorld(t)
 	e := audit.New(audit.SessionEnded, audit.OK, audit.Origin{})
 	s, g := w.begin(t)
-	generation := uint32(0)
+	code, generation := w.issue(t, s), uint32(0)
 	for _, call := range []struct {
 		name string
 		want int64
@@ -165,6 +195,19 @@ func TestPostgresRoundTrips(t *testing.T) {
 			_, err := w.End(ctx, session.Ending{Kind: feed.Session, ID: s.ID, Reason: "test"}, e)
 			return err
 		}},
+		{"a code", 1, func() error { w.issue(t, s); return nil }},
+		{"the reading of a code", 1, func() error { _, _, err := w.OfCode(ctx, code); return err }},
+		{"a code redeemed", 2, func() error { return w.redeem(t, s, false) }},
+		{"a code redeemed for a session of its own", 2, func() error { return w.redeem(t, s, true) }},
+		{"a token that a client draws for itself", 1, func() error { _, err := w.OfClient(ctx, someClient); return err }},
+		{"a client that is not known", 1, func() error {
+			if _, _, err := w.FindClient(ctx, someClient); !errors.Is(err, oauth.ErrNoClient) {
+				return err
+			}
+			return nil
+		}},
+		{"a client's assertion", 1, func() error { return w.SpendAssertion(ctx, credential.NewOrdinal(), time.Now()) }},
+		{"connected applications", 1, func() error { _, err := w.GrantsOf(ctx, w.user.ID, 1000); return err }},
 		{"a sign-in that failed", 2, func() error { return w.Record(ctx, e) }},
 		{"sightings", 1, func() error { return w.Touch(ctx, []session.Seen{{SessionID: s.ID, At: time.Now()}}) }},
 		{"a look at the log", 1, func() error { _, err := w.Since(ctx, 1000, 10); return err }},

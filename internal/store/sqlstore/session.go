@@ -59,7 +59,7 @@ func unpackTerms(st *session.Standing, user, client string) (err error) {
 var sessionColumns = packed([]string{
 	"s.created_at", "s.last_seen_at", "s.idle_ms", "s.expires_at", "s.auth_time", "s.remember", "s.changed_before",
 	`COALESCE(CASE WHEN s.closed AND s.ended_at IS NULL AND s.created_at / 1000 > a.over_before THEN s.created_at ELSE s.ended_at END, -1)`,
-}, []string{"s.id", "s.account_id", "s.amr", "s.acr", "s.ip", "s.user_agent", "s.device", "s.end_reason"}) + `, s.secret_hash`
+}, []string{"s.id", "s.account_id", "s.amr", "s.acr", "s.ip", "s.user_agent", "s.device", "s.client_id", "s.end_reason"}) + `, s.secret_hash`
 
 // unpackSession reads sessionColumns.
 func unpackSession(text string, secret []byte) (session.Session, error) {
@@ -69,7 +69,7 @@ func unpackSession(text string, secret []byte) (session.Session, error) {
 	s.CreatedAt, s.LastSeenAt = instant(u.number()), instant(u.number())
 	s.Idle, s.ExpiresAt = time.Duration(u.number())*time.Millisecond, instant(u.number())
 	s.AuthTime, s.Remember, s.ChangedBefore, s.EndedAt = u.number(), u.flag(), u.number(), maybe(u.number())
-	err := u.texts(&s.ID, &s.UserID, &amr, &s.ACR, &s.IP, &s.UserAgent, &s.Device, &s.EndReason)
+	err := u.texts(&s.ID, &s.UserID, &amr, &s.ACR, &s.IP, &s.UserAgent, &s.Device, &s.ClientID, &s.EndReason)
 	s.AMR = splitList(amr)
 	copy(s.SecretHash[:], secret)
 	return s, err
@@ -102,14 +102,15 @@ func (db *DB) OfGrant(ctx context.Context, id string) (session.Standing, error) 
 	return db.standing(ctx, ofGrant, id)
 }
 
-func (db *DB) standing(ctx context.Context, query, id string) (session.Standing, error) {
+// standing reads a standing, and before it whatever else the query begins with.
+func (db *DB) standing(ctx context.Context, query, id string, more ...any) (session.Standing, error) {
 	var st session.Standing
 	var held, user, client string
 	var secret []byte
 	var grant grantFields
 	var now int64
-	err := db.engine.read().one(ctx, query, []any{db.clock(), id}, &held, &secret, &user, &client,
-		&grant.record, &grant.hash, &grant.salt, &grant.rotations, &st.OverBefore, &now)
+	err := db.engine.read().one(ctx, query, []any{db.clock(), id}, append(more, &held, &secret, &user, &client,
+		&grant.record, &grant.hash, &grant.salt, &grant.rotations, &st.OverBefore, &now)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Standing{}, session.ErrNone
 	}
@@ -139,7 +140,7 @@ const addSession = `
 
 const oldestBeyond = `
 	SELECT s.id FROM ` + liveTables + `
-	WHERE s.account_id = $2 AND s.id <> $3 AND ` + live + `
+	WHERE s.account_id = $2 AND s.id <> $3 AND s.client_id = '' AND ` + live + `
 	ORDER BY s.created_at DESC, s.id DESC LIMIT 1000 OFFSET $4`
 
 // Add adds a session with its first grant. See [session.Store].
@@ -218,7 +219,7 @@ var listedColumns = `
 		SELECT string_agg(g.client_id, ' ') FROM session_grant g JOIN client c ON c.id = g.client_id
 		WHERE g.session_id = s.id AND g.ended_at IS NULL AND NOT c.disabled
 			AND g.created_at / 1000 > c.over_before), '')
-	FROM ` + liveTables + ` WHERE s.id < $2 AND ` + live
+	FROM ` + liveTables + ` WHERE s.id < $2 AND s.client_id = '' AND ` + live
 
 var listSessions = listedColumns + ` ORDER BY s.id DESC LIMIT $3`
 

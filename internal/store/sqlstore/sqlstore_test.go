@@ -46,7 +46,8 @@ func faces(db *DB) storetest.Stores {
 	return storetest.Stores{
 		Fail: b.fail, Rows: func(t *testing.T) []storetest.Row { return rowsOf(t, db) },
 		Revocation: db, Keys: db, Users: db, Setup: db, APIKeys: db, Links: db,
-		Sessions: db, Upkeep: db, Attachments: db, History: db, Audit: db, Mail: db, Recipients: db,
+		Sessions: db, Upkeep: db, Attachments: db, History: db, Codes: db, Audit: db, Mail: db, Recipients: db, Notices: db,
+		Clients: db, Assertions: db, Consents: db,
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	someSession, someGrant = "ses_0000002345", "grt_0000002345"
 	someUser, someAddress  = "usr_0000002345", "person2345@example.com"
 	someLink, someLetter   = "lnk_0000002345", "msg_0000002345"
+	someCode               = "cod_0000002345"
 )
 
 var someHash = []byte(strings.Repeat("h", 32))
@@ -54,7 +55,7 @@ func lookups() []lookup {
 		{"standing of a session", ofSession, []any{now, someSession}},
 		{"standing of a grant", ofGrant, []any{now, someGrant}},
 		{"add a session", addSession, []any{"ses_new", someUser, "first-party", someHash, now, now, 1, now, now, "", "", "", "", "", true, 0, now}},
-		{"add a grant", addGrant, []any{"grt_new", someSession, "first-party", "", "", 1, someHash, someHash[:16], nil, nil, now}},
+		{"add a grant", addGrant, []any{"grt_new", someSession, "first-party", "", "", 1, someHash, someHash[:16], nil, nil, now, ""}},
 		{"oldest sessions", oldestBeyond, []any{now, someUser, someSession, 4}},
 		{"renew a session", renewSession, []any{now, someHash, "", "", now / 1000, someSession, someHash}},
 		{"raise a session's change", raiseSessionChange, []any{someSession, now / 1000}},
@@ -80,7 +81,58 @@ func lookups() []lookup {
 		{"sweep", sweepOver(few), []any{month}},
 		{"sweep all", sweepAll(few), []any{month}},
 		{"put off the sweep", sweepLater(few), []any{month}},
-	}, otherLookups(now)...)
+	}, append(append(codeLookups(now), logoutLookups(now)...), otherLookups(now)...)...)
+}
+
+// codeLookups are those of codes and of what they give.
+func codeLookups(now int64) []lookup {
+	return []lookup{
+		{"add a code", addCode, []any{now, "cod_new", someHash, "request", someSession, "cli_1", "", "", "", "", "", "", false, 60_000, 32}},
+		{"is a request answered", isAnswered, []any{"request of " + someCode}},
+		{"remove the oldest codes", removeOldCodes, []any{someSession, 31}},
+		{"standing of a code", ofCode, []any{now, someCode}},
+		{"hold the user of a code", holdCodesUser, []any{someCode}},
+		{"hold the session of a code", holdCodesSession, []any{someCode}},
+		{"spend a code", spendCode, []any{now, someCode, "grt_new", now}},
+		{"add a client's session", addOffline, []any{"ses_new", someUser, someHash, now, now, 1, now, now, "", "", "", "", "", true, 0, now, "cli_1"}},
+		{"surplus grants", surplusGrants, []any{someSession, "cli_1", someGrant, 15}},
+		{"surplus sessions of a client", surplusOffline, []any{now, someUser, "cli_1", someSession, 15}},
+		{"sweep codes", sweepCodes(few), []any{now - 60_000}},
+		{"terms of a client", ofClient, []any{now, "cli_1"}},
+		{"grants of a user", grantsOf, []any{now, someUser, 1000}},
+		{"grants of a client with a user", liveGrantsOfClient, []any{someUser, "cli_1"}},
+		{"sessions of a client with a user", liveSessionsOfClient, []any{now, someUser, "cli_1"}},
+		{"codes of a client with a user", removeCodesOfClient, []any{someUser, "cli_1"}},
+	}
+}
+
+// logoutLookups are those of sign-outs that clients are told of.
+func logoutLookups(now int64) []lookup {
+	some := make([]any, noticeChunks[0])
+	for i := range some {
+		some[i] = fmt.Sprintf("grt_%010d", 100*i)
+	}
+	return []lookup{
+		{"watch a grant", watchGrant, []any{someGrant}},
+		{"notice of a grant", noticeOf(1), []any{now, now, someGrant}},
+		{"notices of grants", noticeMany[noticeChunks[0]], append([]any{now, now}, some...)},
+		{"a grant that is not watched", unwatch(1), []any{someGrant}},
+		{"grants that are not watched", unwatchMany[noticeChunks[0]], some},
+		{"notices of a user", noticeOfUser, []any{now, now, someUser}},
+		{"a user who is not watched", unwatchUser, []any{someUser}},
+		{"has anything lapsed", anyLapsed, []any{now}},
+		{"what may have lapsed", lapsedGrants, []any{now, 60_000}},
+		{"look at a grant later", lookLater, []any{someGrant, now}},
+		{"grants of everyone", endedForAll, nil},
+		{"clients that were ended", endedClients, nil},
+		{"grants of a client that was ended", endedOfClient, []any{"cli_1"}},
+		{"whose notices are due", dueNotices, []any{now}},
+		{"claim notices", claimNotices(few), []any{"lease", now, now, "cli_1"}},
+		{"a notice that was sent", removeNotice, []any{someGrant, "lease"}},
+		{"postpone a notice", postponeNotice, []any{someGrant, "lease", now, ""}},
+		{"bury a notice", buryNotice, []any{someGrant, "lease", now, ""}},
+		{"dead notices", forgetNotices, []any{now - time.Hour.Milliseconds()}},
+	}
 }
 
 // otherLookups are those of the logs, of links and of mails.
@@ -117,6 +169,12 @@ func otherLookups(now int64) []lookup {
 		{"a mail that was sent", removeLetter, []any{someLetter, "lease"}},
 		{"postpone a mail", postponeLetter, []any{someLetter, "lease", now, ""}},
 		{"bury a mail", buryLetter, []any{someLetter, "lease", now, ""}},
+		{"put a consent", putConsent, []any{someUser, "first-party", "openid", "", now}},
+		{"find a consent", findConsent, []any{someUser, "first-party"}},
+		{"consents of a user", listConsents, []any{someUser}},
+		{"remove a consent", removeConsent, []any{someUser, "first-party"}},
+		{"spend an assertion", spendAssertion, []any{"a new one", now}},
+		{"sweep assertions", sweepAssertions(few), []any{now}},
 		{"dead letters", forgetDead, []any{now - time.Hour.Milliseconds()}},
 	}
 }
@@ -136,15 +194,19 @@ func sharedLookups() []lookup {
 	for i, n := range sharedSizes {
 		many := fmt.Sprintf(", %d at once", n)
 		ids := []any{crowdNow}
+		codes, clients := []any{crowdNow}, []any{crowdNow}
 		held, rotated := []any{crowdNow}, []any{crowdNow}
 		for j := range n {
 			grant := fmt.Sprintf("grt_%010d", 100*j)
 			ids = append(ids, grant)
+			codes, clients = append(codes, fmt.Sprintf("cod_%010d", 100*j)), append(clients, fmt.Sprint("cli_", j%6))
 			held = append(held, grant, 1, someHash, true)
 			rotated = append(rotated, grant, 1, someHash, someHash, someHash[:16], []byte{})
 		}
 		all = append(all, lookup{"standing of a session" + many, lookUps[ofSession].texts[i], ids},
 			lookup{"standing of a grant" + many, lookUps[ofGrant].texts[i], ids},
+			lookup{"standing of a code" + many, lookUps[ofCode].texts[i], codes},
+			lookup{"terms of a client" + many, lookUps[ofClient].texts[i], clients},
 			lookup{"hold sessions" + many, holdMany(n), held}, lookup{"rotate grants" + many, rotateMany(n), rotated})
 	}
 	return all

@@ -6,9 +6,11 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/mail"
 	"github.com/coatcheck/coatcheck/internal/revocation"
@@ -167,6 +169,9 @@ func (s *step) finish() error {
 	if err := s.writePosts(); err != nil {
 		return err
 	}
+	if err := s.writeNotices(); err != nil {
+		return err
+	}
 	if len(s.ends) == 0 && len(s.audits) == 0 {
 		return nil
 	}
@@ -267,6 +272,9 @@ const raiseUserChange = `
 const raiseSessionChange = `
 	UPDATE session SET changed_before = CASE WHEN changed_before < $2 THEN $2 ELSE changed_before END WHERE id = $1`
 
+const raiseClientChange = `
+	UPDATE client SET changed_before = CASE WHEN changed_before < $2 THEN $2 ELSE changed_before END WHERE id = $1`
+
 // raise makes durable in the record what an entry says about time.
 func (s *step) raise(e feed.Entry) error {
 	var err error
@@ -278,6 +286,10 @@ func (s *step) raise(e feed.Entry) error {
 	case feed.All:
 		err = s.later(raiseIssuer, e.Before)
 	case feed.Changed:
+		if strings.HasPrefix(e.ID, credential.Client) {
+			err = s.later(raiseClientChange, e.ID, e.Before)
+			break
+		}
 		if err = s.later(raiseUserChange, e.ID, e.Before); err == nil {
 			err = s.later(raiseSessionChange, e.ID, e.Before)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/mail"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -133,6 +134,9 @@ func (c *cast) enter(t *testing.T, f *fixture) {
 		_, err := f.Links.AddLink(ctx, c.links[kind], audit.Entry{})
 		must(t, err)
 	}
+	_, err = f.Clients.AddClient(ctx, c.app(""), noted(audit.ClientAdded))
+	must(t, err)
+	f.allow(t, c.user.ID, partner.ID, "openid")
 	must(t, f.Mail.Post(ctx, c.letter))
 	must(t, f.Keys.Change(ctx, 0, keyring.Change{Put: []keyring.StoredKey{c.key}}, nil))
 	_, _, err = f.Mail.Claim(ctx, lease, time.Minute, 1)
@@ -263,7 +267,7 @@ func readsBroken(t *testing.T, f *fixture, reads []faultyRead) {
 			if !what().Happened || !errors.Is(err, ErrBroken) {
 				t.Errorf("it returned %v", err)
 			}
-			if errors.Is(err, session.ErrNone) || errors.Is(err, account.ErrNoUser) || errors.Is(err, account.ErrLinkOver) {
+			if errors.Is(err, session.ErrNone) || errors.Is(err, account.ErrNoUser) || errors.Is(err, account.ErrLinkOver) || errors.Is(err, oauth.ErrNoConsent) {
 				t.Errorf("a failure is said to be an answer: %v", err)
 			}
 			must(t, r.read(t.Context(), f, c))

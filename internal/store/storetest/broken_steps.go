@@ -8,9 +8,11 @@ import (
 
 	"github.com/coatcheck/coatcheck/internal/account"
 	"github.com/coatcheck/coatcheck/internal/audit"
+	"github.com/coatcheck/coatcheck/internal/credential"
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/mail"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/session"
 )
 
@@ -22,16 +24,17 @@ var brokenPromises = func() []promise {
 	var all []promise
 	for _, face := range []string{
 		"revocation.Store", "keyring.Store", "audit.Store", "account.Store", "account.SetupStore", "account.APIKeyStore",
-		"account.LinkStore", "session.Store", "session.UpkeepStore", "session.AttachmentStore", "mail.Store",
+		"account.LinkStore", "session.Store", "session.UpkeepStore", "session.AttachmentStore", "session.CodeStore", "mail.Store",
+		"oauth.ClientStore", "oauth.AssertionStore", "oauth.NoticeStore", "oauth.ConsentStore",
 	} {
 		p := promise{method: face, sentence: wholeOrNot}
-		for _, step := range faultySteps {
+		for _, step := range slices.Concat(faultySteps, noticeSteps, codeSteps) {
 			if name, of := within(step.method, face); of {
 				p.proofs = append(p.proofs, proof{name + step.name, step.broken})
 			}
 		}
 		p.proofs = append(p.proofs, proof{"reads", func(t *testing.T, f *fixture) {
-			readsBroken(t, f, slices.DeleteFunc(slices.Clone(faultyReads), func(r faultyRead) bool {
+			readsBroken(t, f, slices.DeleteFunc(slices.Concat(faultyReads, noticeReads, codeReads), func(r faultyRead) bool {
 				_, of := within(r.method, face)
 				return !of
 			}))
@@ -87,7 +90,7 @@ func afterwards(d time.Duration) func(t *testing.T, f *fixture, c *cast) {
 	}
 }
 
-var faultySteps = []faultyStep{
+var faultySteps = append([]faultyStep{
 	{method: "revocation.Store.Prune", ready: afterwards(time.Hour), take: func(ctx context.Context, f *fixture, _ *cast) error {
 		_, err := f.Revocation.Prune(ctx)
 		return err
@@ -196,6 +199,35 @@ var faultySteps = []faultyStep{
 		_, err := f.Attachments.SwapAttachment(ctx, c.in.ID, []byte(`{"cart":1}`), 0)
 		return err
 	}},
+	{method: "oauth.ClientStore.AddClient", again: oauth.ErrClientChanged, take: func(ctx context.Context, f *fixture, c *cast) error {
+		_, err := f.Clients.AddClient(ctx, c.app("x"), noted(audit.ClientAdded))
+		return err
+	}},
+	{method: "oauth.ClientStore.ChangeClient", again: oauth.ErrClientChanged, take: func(ctx context.Context, f *fixture, c *cast) error {
+		app := c.app("")
+		app.Revision, app.Name = 1, "Store"
+		_, err := f.Clients.ChangeClient(ctx, app, noted(audit.ClientChanged))
+		return err
+	}},
+	{method: "oauth.ClientStore.ChangeClient", name: ", disabled", again: oauth.ErrClientChanged, take: func(ctx context.Context, f *fixture, c *cast) error {
+		app := c.app("")
+		app.Revision, app.Disabled = 1, true
+		_, err := f.Clients.ChangeClient(ctx, app, noted(audit.ClientChanged))
+		return err
+	}},
+	{method: "oauth.ClientStore.RemoveClient", again: oauth.ErrNoClient, take: func(ctx context.Context, f *fixture, c *cast) error {
+		return f.Clients.RemoveClient(ctx, c.app("").ID, noted(audit.ClientRemoved))
+	}},
+	{method: "oauth.AssertionStore.SpendAssertion", again: oauth.ErrSpent, take: func(ctx context.Context, f *fixture, _ *cast) error {
+		return f.Assertions.SpendAssertion(ctx, "assertion", start.Add(time.Minute))
+	}},
+	{method: "oauth.AssertionStore.SweepAssertions", ready: func(t *testing.T, f *fixture, _ *cast) {
+		t.Helper()
+		must(t, f.Assertions.SpendAssertion(t.Context(), "assertion", start))
+	}, take: func(ctx context.Context, f *fixture, _ *cast) error {
+		_, _, err := f.Assertions.SweepAssertions(ctx, 10)
+		return err
+	}},
 	{method: "mail.Store.Post", again: errAny, take: func(ctx context.Context, f *fixture, c *cast) error {
 		return f.Mail.Post(ctx, c.letterTo("first"), c.letterTo("other"))
 	}},
@@ -216,6 +248,13 @@ var faultySteps = []faultyStep{
 		_, err := f.Mail.ForgetDead(ctx, time.Minute)
 		return err
 	}},
+}, consentSteps...)
+
+// app is the same client each time; with a suffix it is another.
+func (c *cast) app(suffix string) oauth.Client {
+	app := draftClient("Shop")
+	app.ID, app.SecretHash = credential.Client+c.user.ID[len(credential.User):]+suffix, hashOf("secret")
+	return app
 }
 
 func changing(change account.UserChange) func(context.Context, *fixture, *cast) error {
@@ -249,7 +288,7 @@ func adding(limit int) func(context.Context, *fixture, *cast) error {
 	}
 }
 
-var faultyReads = []faultyRead{
+var faultyReads = append([]faultyRead{
 	{"revocation.Store.Since", func(ctx context.Context, f *fixture, _ *cast) error {
 		_, err := f.Revocation.Since(ctx, 0, 10)
 		return err
@@ -318,6 +357,14 @@ var faultyReads = []faultyRead{
 		_, _, err := f.Attachments.Attachment(ctx, c.in.ID)
 		return err
 	}},
+	{"oauth.ClientStore.FindClient", func(ctx context.Context, f *fixture, c *cast) error {
+		_, _, err := f.Clients.FindClient(ctx, c.app("").ID)
+		return err
+	}},
+	{"oauth.ClientStore.Clients", func(ctx context.Context, f *fixture, _ *cast) error {
+		_, err := f.Clients.Clients(ctx, "", 10)
+		return err
+	}},
 	{"mail.Store.Next", func(ctx context.Context, f *fixture, _ *cast) error {
 		_, _, err := f.Mail.Next(ctx)
 		return err
@@ -326,4 +373,4 @@ var faultyReads = []faultyRead{
 		_, err := f.Mail.Counts(ctx)
 		return err
 	}},
-}
+}, consentReads...)

@@ -16,7 +16,7 @@ var listPromises = []promise{
 		{"a page is full however many between are over", listFull},
 		{"none that is over in any way", listOver},
 	}},
-	{"session.Store.List", "Grants are not filled in; Clients names whose they are.", []proof{{"of the grants that live", listClients}}},
+	{"session.Store.List", "Grants are not filled in; Clients names whose they are.", []proof{{"of the grants that live", listNamesClients}}},
 }
 
 // list returns the ids of the live sessions of a user, or of all, as listed.
@@ -109,7 +109,7 @@ func listOver(t *testing.T, f *fixture) {
 	})
 }
 
-func listClients(t *testing.T, f *fixture) {
+func listNamesClients(t *testing.T, f *fixture) {
 	u := f.user(t)
 	mine, theirs, ended := f.signIn(t, u), f.signIn(t, u, partner.ID), f.signIn(t, u, pairwise.ID)
 	f.end(t, 1, session.Ending{Kind: feed.Grant, ID: ended.Grant.ID})

@@ -33,6 +33,7 @@ var noticePromises = []promise{
 		{"as it was written", devicesAsWritten},
 	}},
 	{"session.HistoryStore.Devices", "An empty name is nobody's.", []proof{{"not even that of a nameless device", devicesNameless}}},
+	{"session.HistoryStore.Devices", "A session that was opened for a client is of no device.", []proof{{"though it has no cookie", devicesOffline}}},
 	{"session.HistoryStore.Kept", "Kept returns up to limit sessions of a user, by descending id below before (empty: from the newest), each with its grants in the order of their ids; those that are over are there until they are swept.", []proof{
 		{"page after page", keptPaged},
 		{"those that are over", keptUntilSwept},

@@ -16,6 +16,7 @@ import (
 	"github.com/coatcheck/coatcheck/internal/feed"
 	"github.com/coatcheck/coatcheck/internal/keyring"
 	"github.com/coatcheck/coatcheck/internal/mail"
+	"github.com/coatcheck/coatcheck/internal/oauth"
 	"github.com/coatcheck/coatcheck/internal/revocation"
 	"github.com/coatcheck/coatcheck/internal/session"
 	"github.com/coatcheck/coatcheck/internal/throttle"
@@ -33,10 +34,15 @@ type Stores struct {
 	Upkeep      session.UpkeepStore
 	Attachments session.AttachmentStore
 	History     session.HistoryStore
+	Codes       session.CodeStore
 	Audit       audit.Store
 	Mail        mail.Store
+	Notices     oauth.NoticeStore
 	Recipients  mail.RecipientStore
 	Throttle    throttle.Store
+	Clients     oauth.ClientStore
+	Assertions  oauth.AssertionStore
+	Consents    oauth.ConsentStore
 
 	// Fail arms a break, in the place of one that was armed before. What it returns
 	// disarms it and says what came of it. The break fails with [ErrBroken].
@@ -68,8 +74,8 @@ func promises() []promise {
 	return slices.Concat(
 		revocationPromises, keyringPromises, auditPromises,
 		userPromises, userChangePromises, setupPromises, apiKeyPromises, linkPromises, linkSpendPromises,
-		sessionPromises, rotatePromises, renewPromises, endPromises, listPromises,
-		upkeepPromises, attachmentPromises, outboxPromises, noticePromises, throttlePromises, brokenPromises,
+		sessionPromises, codePromises, redeemPromises, rotatePromises, renewPromises, endPromises, listPromises,
+		upkeepPromises, attachmentPromises, outboxPromises, noticePromises, logoutPromises, logoutSendPromises, throttlePromises, clientPromises, consentPromises, brokenPromises,
 	)
 }
 

@@ -1,0 +1,4 @@
+package oauth
+
+// NewNotifier lets tests choose what calls lead to.
+var NewNotifier = newNotifier
