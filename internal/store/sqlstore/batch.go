@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxBatch bounds how many steps share a transaction.
@@ -18,8 +19,9 @@ var errClosed = errors.New("the database is closed")
 // does: it needs deep stacks, and those of hundreds of callers would grow and be
 // shrunk again and again.
 type batcher struct {
-	queue chan *operation
-	idle  sync.WaitGroup // the goroutines that perform
+	queue    chan *operation
+	patience time.Duration  // how long a batch waits for as many steps as the one before had
+	idle     sync.WaitGroup // the goroutines that perform
 
 	mu     sync.RWMutex // guards closed, and the queue against being closed under a sender
 	closed bool
@@ -41,7 +43,9 @@ const (
 	begun
 )
 
-func newBatcher() *batcher { return &batcher{queue: make(chan *operation, 4*maxBatch)} }
+func newBatcher(patience time.Duration) *batcher {
+	return &batcher{queue: make(chan *operation, 4*maxBatch), patience: patience}
+}
 
 // do has a step performed. A caller whose context ends before the step has begun is
 // let go, and the step never begins; afterwards it waits for the answer.
@@ -93,22 +97,46 @@ func (b *batcher) each(perform func([]*operation)) {
 	batch := make([]*operation, 0, maxBatch)
 	for op := range b.queue {
 		runtime.Gosched() // whoever is about to ask may do so first
-		batch = take(batch[:0], op)
-		for more := true; more && len(batch) < maxBatch; {
-			select {
-			case op, more = <-b.queue:
-				if more {
-					batch = take(batch, op)
-				}
-			default:
-				more = false
-			}
-		}
+		wanted := len(batch)
+		batch = b.gather(take(batch[:0], op), wanted)
 		if len(batch) > 0 {
 			perform(batch)
 		}
 		clear(batch)
 	}
+}
+
+// gather adds what waits, and what comes while there are fewer than wanted. Those who
+// were answered together mostly come again together; who comes alone never waits.
+func (b *batcher) gather(batch []*operation, wanted int) []*operation {
+	var late <-chan time.Time
+	for len(batch) < maxBatch {
+		select {
+		case op, more := <-b.queue:
+			if !more {
+				return batch
+			}
+			batch = take(batch, op)
+			continue
+		default:
+		}
+		if len(batch) >= wanted || b.patience == 0 {
+			return batch
+		}
+		if late == nil {
+			late = time.After(b.patience)
+		}
+		select {
+		case op, more := <-b.queue:
+			if !more {
+				return batch
+			}
+			batch = take(batch, op)
+		case <-late:
+			return batch
+		}
+	}
+	return batch
 }
 
 func take(batch []*operation, op *operation) []*operation {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -129,5 +130,51 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 		if err := u.texts(&text); err == nil {
 			t.Errorf("%q was taken for %s", record, fmt.Sprint(number, flag, text))
 		}
+	}
+}
+
+// Those who were performed together wait for each other the next time, but who comes
+// alone never waits.
+func TestBatchesWaitForAsManyAsBefore(t *testing.T) {
+	b := newBatcher(time.Hour)
+	var sizes []int
+	ask := func() *operation {
+		op := waitingFor(&step{})
+		must(t, b.enqueue(op))
+		return op
+	}
+	answered := func(all ...*operation) {
+		for _, op := range all {
+			<-op.done
+		}
+	}
+	first, second := ask(), ask()
+	b.idle.Go(func() {
+		b.each(func(batch []*operation) {
+			sizes = append(sizes, len(batch))
+			for _, op := range batch {
+				close(op.done)
+			}
+		})
+	})
+	answered(first, second)
+	first = ask()
+	until(t, "the first is gathered", func() bool { return len(b.queue) == 0 })
+	for range 100 {
+		runtime.Gosched() // it would be performed by now
+	}
+	second = ask()
+	answered(first, second)
+	last := ask() // it waits until nobody else can come
+	b.close()
+	answered(last)
+	b = newBatcher(time.Hour)
+	b.idle.Go(func() { b.each(func(batch []*operation) { close(batch[0].done) }) })
+	for range 3 {
+		answered(ask())
+	}
+	b.close()
+	if fmt.Sprint(sizes) != "[2 2 1]" {
+		t.Errorf("batches of %v, want [2 2 1]", sizes)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -158,7 +159,7 @@ func TestLookupsAreIndexedFromTheBeginning(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "SET plan_cache_mode = force_generic_plan"); err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range lookups() {
+	for _, l := range append(lookups(), sharedLookups()...) {
 		if slices.Contains([]string{"touch many", "sweep", "put off the sweep", "notices of grants", "grants that are not watched", "what may have lapsed"}, l.name) {
 			continue
 		}
@@ -198,18 +199,28 @@ func (l *lookup) explain(t *testing.T, conn *pgx.Conn, later bool) *planned {
 func literals(args []any) string {
 	words := make([]string, len(args))
 	for i, arg := range args {
-		switch arg := arg.(type) {
-		case nil:
-			words[i] = "NULL"
-		case string:
-			words[i] = "'" + arg + "'"
-		case []byte:
-			words[i] = fmt.Sprintf(`'\x%x'`, arg)
-		default:
-			words[i] = fmt.Sprint(arg)
-		}
+		words[i] = literal(arg)
 	}
 	return strings.Join(words, ", ")
+}
+
+func literal(arg any) string {
+	switch arg := arg.(type) {
+	case nil:
+		return "NULL"
+	case string:
+		return "'" + arg + "'"
+	case []byte:
+		return fmt.Sprintf(`'\x%x'`, arg)
+	case []string, []int64, []bool, [][]byte:
+		list := reflect.ValueOf(arg)
+		words := make([]string, list.Len())
+		for i := range words {
+			words[i] = literal(list.Index(i).Interface())
+		}
+		return "ARRAY[" + strings.Join(words, ", ") + "]" + map[bool]string{true: "::bytea[]"}[list.Type().Elem().Kind() == reflect.Slice]
+	}
+	return fmt.Sprint(arg)
 }
 
 // The counters' statements are in functions, whose plans nobody shows: what they read is
@@ -277,13 +288,13 @@ var unplanned = map[string]string{
 		storeFacts readSeal putSeal readKeys readAlgorithms swapKeyring putKey removeKey newEpoch holdLifetime dropLifetimes raiseMark
 		addServiceKey findServiceKey listServiceKeys removeServiceKey setTerms offerSetup setupOpen spendSetup
 		clockOf acceptMark postgresFacts createMigrationTable readMigrations readServes noteServes addMigration addHead
-		hasMigrations lockWait holdLife plainPlans isOurs
+		hasMigrations holdLife plainPlans isOurs
 		addClient findClient listClients holdRegistration changeClient removeClient raiseClientChange`,
 	"a function of the schema: see TestCountersAreIndexed": "takeAllowance returnAllowance sweepAllowance",
 	"a move or a restore, when nothing is served": `restoredTransfer restoredSetup restoredLifetimes restoredMails restoredEpoch
 		readTransfer addTransfer finishTransfer prefilled sqliteColumns sqliteParents sqliteTables`,
 	"an emergency, when nothing is served": "acceptLinks acceptSessions acceptSeconds",
-	"part of others":                       "storeTime noticeColumns endLinks listedColumns listAudit dueForSweep touchSessions",
+	"part of others":                       "storeTime noticeColumns endLinks listedColumns listAudit dueForSweep touchSessions manyOf",
 	"one for each of some kind":            "countContents",
 	"what waits to be sent is little":      "countLetters lettersTo countNotices lastFailure",
 }

@@ -76,7 +76,7 @@ func openPostgres(ctx context.Context, db *DB, url string) (engine, error) {
 	e := &postgresEngine{
 		owner: db, pool: pool, db: stdlib.OpenDBFromPool(pool), log: log, tailing: stdlib.OpenDBFromPool(log),
 	}
-	e.lookUps, e.rotations = share(e.lookUp), share(e.rotate)
+	e.lookUps, e.rotations = share(0, e.lookUp), share(gatherFor, e.rotate)
 	if err := e.check(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open PostgreSQL at %s: %w", name, err), e.close())
 	}
@@ -121,8 +121,8 @@ func (r postgresReads) QueryRowContext(ctx context.Context, query string, args .
 func (r postgresReads) one(ctx context.Context, query string, args []any, dest ...any) error {
 	ctx, cancel := limited(ctx, callTimeout)
 	defer cancel()
-	if kind := lookUps[query]; kind != nil {
-		return unanswered(r.lookUps.do(ctx, &step{look: &look{kind: kind, clock: args[0], id: args[1].(string), dest: dest}}))
+	if many := lookUps[query]; many != "" {
+		return unanswered(r.lookUps.do(ctx, &step{look: &look{query: many, clock: args[0], id: args[1].(string), dest: dest}}))
 	}
 	return unanswered(r.again(ctx, func() error { return r.pool.QueryRow(ctx, query, args...).Scan(dest...) }))
 }

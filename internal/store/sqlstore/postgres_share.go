@@ -34,14 +34,20 @@ type sharing struct {
 const (
 	// shareFor is how long the next batch gathers at most while one is under way.
 	shareFor = 5 * time.Millisecond
+	// gatherFor is how long rotations wait at most for as many as shared the commit
+	// before: a commit costs the database as much as a dozen rotations in it.
+	gatherFor = 2 * time.Millisecond
+	// mostRotated is how many share a commit at most.
+	mostRotated = 64
 	// mostUnderWay leaves half of the connections to others.
 	mostUnderWay = poolSize / 4
 )
 
 var errBusy = fmt.Errorf("%w: too many wait for the database", fault.ErrUnavailable)
 
-func share(perform func([]*operation)) *sharing {
-	s := &sharing{newBatcher(), perform, make(chan struct{}, mostUnderWay)}
+// share makes a sharing whose batches have such patience: see [batcher].
+func share(patience time.Duration, perform func([]*operation)) *sharing {
+	s := &sharing{newBatcher(patience), perform, make(chan struct{}, mostUnderWay)}
 	s.idle.Go(func() { s.each(s.begin) })
 	return s
 }
@@ -72,45 +78,24 @@ func (s *sharing) begin(batch []*operation) {
 	}
 }
 
-// sharedSizes are the numbers of rows for which there is a text; the rest is padding.
-var sharedSizes = [...]int{1, 2, 4, 8, 16, 32, 64}
-
-const mostShared = 64
-
-// sizeFor returns the index of the text for n rows.
-func sizeFor(n int) int {
-	return slices.IndexFunc(sharedSizes[:], func(size int) bool { return size >= n })
+// lookUps are the queries of one row by an id that can be asked for many ids at once,
+// with the id as a further column in front, by their own text.
+var lookUps = map[string]string{
+	ofSession: manyOf(ofSession, "s.id"),
+	ofGrant:   manyOf(ofGrant, "g.id"),
+	ofCode:    manyOf(ofCode, "k.id"),
+	ofClient:  manyOf(ofClient, "c.id"),
 }
 
-// A lookUpKind is a query of one row by an id, as texts for so many ids as sharedSizes
-// says, with the id as a further column in front.
-type lookUpKind struct{ texts [len(sharedSizes)]string }
-
-// lookUps are the queries that can be asked for many ids at once, by their own text.
-var lookUps = map[string]*lookUpKind{
-	ofSession: newLookUpKind(ofSession, "s.id"),
-	ofGrant:   newLookUpKind(ofGrant, "g.id"),
-	ofCode:    newLookUpKind(ofCode, "k.id"),
-	ofClient:  newLookUpKind(ofClient, "c.id"),
-}
-
-// newLookUpKind makes the kind of a query that ends in WHERE, the column and = $2.
-func newLookUpKind(query, column string) *lookUpKind {
-	kind := new(lookUpKind)
-	for i, size := range sharedSizes {
-		var ids strings.Builder
-		for n := range size {
-			fmt.Fprintf(&ids, ", $%d", n+2)
-		}
-		many := strings.TrimSuffix(query, " = $2") + " IN (" + ids.String()[2:] + ")"
-		kind.texts[i] = strings.Replace(many, "SELECT ", "SELECT "+column+", ", 1)
-	}
-	return kind
+// manyOf is a query that ends in WHERE, the column and = $2, for many at once.
+func manyOf(query, column string) string {
+	many := strings.TrimSuffix(query, " = $2") + " = ANY(CAST($2 AS TEXT[]))"
+	return strings.Replace(many, "SELECT ", "SELECT "+column+", ", 1)
 }
 
 // A look is somebody's look-up.
 type look struct {
-	kind  *lookUpKind
+	query string // of many, from lookUps
 	clock any
 	id    string
 	dest  []any
@@ -123,7 +108,7 @@ func (e *postgresEngine) lookUp(batch []*operation) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	slices.SortStableFunc(batch, func(a, b *operation) int {
-		return strings.Compare(a.step.look.kind.texts[0], b.step.look.kind.texts[0])
+		return strings.Compare(a.step.look.query, b.step.look.query)
 	})
 	err := e.again(ctx, func() error { return e.lookUpAll(ctx, batch) })
 	for _, op := range batch {
@@ -141,19 +126,16 @@ func (e *postgresEngine) lookUpAll(ctx context.Context, batch []*operation) erro
 	var queries pgx.Batch
 	var parts [][]*operation
 	for rest := batch; len(rest) > 0; {
-		kind := rest[0].step.look.kind
-		n := 1
-		for n < min(len(rest), mostShared) && rest[n].step.look.kind == kind {
-			n++
+		query := rest[0].step.look.query
+		var ids []string
+		for _, op := range rest {
+			if op.step.look.query == query {
+				ids = append(ids, op.step.look.id)
+			}
 		}
-		part := rest[:n]
-		parts, rest = append(parts, part), rest[n:]
-		size := sizeFor(n)
-		args := append(make([]any, 0, 1+sharedSizes[size]), part[n-1].step.look.clock)
-		for i := range sharedSizes[size] {
-			args = append(args, part[min(i, n-1)].step.look.id)
-		}
-		queries.Queue(kind.texts[size], args...)
+		part := rest[:len(ids)]
+		parts, rest = append(parts, part), rest[len(ids):]
+		queries.Queue(query, part[len(part)-1].step.look.clock, ids)
 	}
 	return e.send(ctx, &queries, func(results pgx.BatchResults) error {
 		for _, part := range parts {
@@ -198,52 +180,30 @@ func readLooks(results pgx.BatchResults, part []*operation) error {
 	return rows.Err()
 }
 
-// holdMany and rotateMany are holdLive and rotateGrant for many grants at once, each row
-// of VALUES being one: its id, the generation, the presented hash, and what is to be
-// written. They travel together: whatever the first one does not hold was over, and is
-// over for the second one, too.
-func holdMany(n int) string {
-	return `
-	UPDATE session AS s
-	SET last_seen_at = CASE WHEN v.column4 AND s.last_seen_at < t.now THEN t.now ELSE s.last_seen_at END
-	FROM (VALUES ` + valuesOf(n, "TEXT", "BIGINT", "BYTEA", "BOOLEAN") + `) v, session_grant g, client c, account a, issuer i, ` + storeTime + `
-	WHERE ` + rotatable + ` AND ` + live
-}
-
-func rotateMany(n int) string {
-	return `
+// rotateMany is holdLive and rotateGrant for many grants at once, in one statement: the
+// arrays hold for each its id, the generation, the presented hash, what is to be written,
+// and whether the person was there. A session that somebody changes is waited for, and
+// looked at anew when they have; then the grant is, likewise. It is waited for as long as
+// $2 says, or, where that is null, as long as the connection does.
+const rotateMany = `
+	WITH asked (id, generation, presented, next, salt, rotations, seen) AS MATERIALIZED (
+		SELECT a.* FROM unnest(CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]), CAST($5 AS BYTEA[]), CAST($6 AS BYTEA[]),
+				CAST($7 AS BYTEA[]), CAST($8 AS BYTEA[]), CAST($9 AS BOOLEAN[])) a
+			CROSS JOIN (SELECT set_config('lock_timeout', COALESCE($2, current_setting('lock_timeout')), TRUE) OFFSET 0) bound),
+	held AS (
+		UPDATE session AS s
+		SET last_seen_at = CASE WHEN v.seen AND s.last_seen_at < t.now THEN t.now ELSE s.last_seen_at END
+		FROM asked v, session_grant g, client c, account a, issuer i, ` + storeTime + `
+		WHERE ` + rotatable + ` AND s.id = g.session_id AND a.id = s.account_id AND ` + live + `
+		RETURNING s.id, t.now)
 	UPDATE session_grant AS g
-	SET generation = g.generation + 1, refresh_hash = v.column4, salt = v.column5, rotations = v.column6, rotated_at = t.now
-	FROM (VALUES ` + valuesOf(n, "TEXT", "BIGINT", "BYTEA", "BYTEA", "BYTEA", "BYTEA") + `) v, session s, client c, account a, issuer i, ` + storeTime + `
-	WHERE ` + rotatable + ` AND ` + live + `
+	SET generation = g.generation + 1, refresh_hash = v.next, salt = v.salt, rotations = v.rotations, rotated_at = s.now
+	FROM asked v, client c, held s
+	WHERE ` + rotatable + ` AND s.id = g.session_id
 	RETURNING g.id`
-}
 
-const rotatable = `g.id = v.column1 AND g.generation = v.column2 AND g.refresh_hash = v.column3 AND g.ended_at IS NULL
-	AND c.id = g.client_id AND NOT c.disabled AND g.created_at / 1000 > c.over_before
-	AND s.id = g.session_id AND a.id = s.account_id`
-
-// valuesOf is n rows of parameters of these types, from $2 on.
-func valuesOf(n int, types ...string) string {
-	var list strings.Builder
-	for row := range n {
-		values := make([]string, len(types))
-		for i, kind := range types {
-			values[i] = fmt.Sprintf("CAST($%d AS %s)", row*len(types)+i+2, kind)
-		}
-		list.WriteString(", (" + strings.Join(values, ", ") + ")")
-	}
-	return list.String()[2:]
-}
-
-var heldTexts, rotatedTexts = textsOf(holdMany), textsOf(rotateMany)
-
-func textsOf(text func(n int) string) (all [len(sharedSizes)]string) {
-	for i, size := range sharedSizes {
-		all[i] = text(size)
-	}
-	return all
-}
+const rotatable = `g.id = v.id AND g.generation = v.generation AND g.refresh_hash = v.presented AND g.ended_at IS NULL
+	AND c.id = g.client_id AND NOT c.disabled AND g.created_at / 1000 > c.over_before`
 
 // A swapping is somebody's rotation.
 type swapping struct {
@@ -259,7 +219,7 @@ func (e *postgresEngine) rotate(batch []*operation) {
 	for rest := batch; len(rest) > 0; {
 		var now, later []*operation
 		for _, op := range rest {
-			if len(now) == mostShared || len(now) > 0 && now[len(now)-1].step.swap.GrantID == op.step.swap.GrantID {
+			if len(now) == mostRotated || len(now) > 0 && now[len(now)-1].step.swap.GrantID == op.step.swap.GrantID {
 				later = append(later, op)
 			} else {
 				now = append(now, op)
@@ -305,51 +265,34 @@ func (op *operation) finish(err error) {
 }
 
 // lockWait is how long many wait for the row of one.
-const lockWait = `SELECT set_config('lock_timeout', '100ms', TRUE)`
+const lockWait = "100ms"
 
 // rotateAll is one round trip, and what it sends is one transaction. All is committed,
 // or nothing; if the connection broke, nobody knows.
 func (e *postgresEngine) rotateAll(ctx context.Context, batch []*operation) error {
-	size := sizeFor(len(batch))
-	rows := sharedSizes[size]
-	last := batch[len(batch)-1].step.swap
-	held := append(make([]any, 0, 1+4*rows), last.clock)
-	rotated := append(make([]any, 0, 1+6*rows), last.clock)
-	for _, op := range batch {
+	n := len(batch)
+	var wait any
+	if n > 1 {
+		wait = lockWait
+	}
+	ids, generations, seen := make([]string, n), make([]int64, n), make([]bool, n)
+	presented, next := make([][]byte, n), make([][]byte, n)
+	salts, rotations := make([][]byte, n), make([][]byte, n)
+	for i, op := range batch {
 		w := op.step.swap
-		held = append(held, w.GrantID, int64(w.Generation), w.Presented[:], w.Seen)
-		rotated = append(rotated, w.GrantID, int64(w.Generation), w.Presented[:], w.Next[:], w.Salt[:], w.rotations)
-		w.done = false
+		ids[i], generations[i], seen[i] = w.GrantID, int64(w.Generation), w.Seen
+		presented[i], next[i], salts[i], rotations[i] = w.Presented[:], w.Next[:], w.Salt[:], w.rotations
 	}
-	for range rows - len(batch) {
-		held = append(held, nil, nil, nil, nil)
-		rotated = append(rotated, nil, nil, nil, nil, nil, nil)
-	}
-	var queries pgx.Batch
-	if len(batch) > 1 {
-		queries.Queue(lockWait)
-	}
-	queries.Queue(heldTexts[size], held...)
-	queries.Queue(rotatedTexts[size], rotated...)
-	var ids []string
-	err := e.send(ctx, &queries, func(results pgx.BatchResults) error {
-		for range queries.Len() - 1 {
-			if _, err := results.Exec(); err != nil {
-				return err
-			}
-		}
-		rows, err := results.Query()
-		if err != nil {
-			return err
-		}
-		ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	rows, err := e.pool.Query(ctx, rotateMany, batch[n-1].step.swap.clock, wait, ids, generations, presented, next, salts, rotations, seen)
+	if err != nil {
 		return err
-	})
+	}
+	rotated, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return err
 	}
 	for _, op := range batch {
-		op.step.swap.done = slices.Contains(ids, op.step.swap.GrantID)
+		op.step.swap.done = slices.Contains(rotated, op.step.swap.GrantID)
 	}
 	return nil
 }

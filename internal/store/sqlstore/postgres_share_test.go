@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -46,7 +47,7 @@ func TestPostgresSharesLookUps(t *testing.T) {
 		var client, user string
 		var over, now int64
 		a.dest = []any{&a.found[0], &hash, &user, &client, &a.found[1], &refresh, &salt, &rotations, &over, &now}
-		a.operation = waitingFor(&step{look: &look{kind: lookUps[query], clock: w.clock(), id: id, dest: a.dest}})
+		a.operation = waitingFor(&step{look: &look{query: lookUps[query], clock: w.clock(), id: id, dest: a.dest}})
 		all = append(all, a)
 	}
 	for range 70 {
@@ -123,6 +124,67 @@ func TestPostgresSharesRotations(t *testing.T) {
 	must(t, err)
 	if st.Grant.Generation != 2 || st.Grant.RefreshHash[0] != 'd' || !st.Session.LastSeenAt.After(seen.LastSeenAt) {
 		t.Errorf("it is %+v of %+v", st.Grant, st.Session)
+	}
+}
+
+// Grants of one session that are rotated together are both rotated.
+func TestPostgresRotatesTwoGrantsOfASession(t *testing.T) {
+	ctx := context.Background()
+	w := newPostgresWorld(t)
+	must(t, w.SetTerms(ctx, session.ClientTerms{ID: "other", Access: 10 * time.Minute}))
+	s, first := w.begin(t)
+	_, second := w.begin(t)
+	e := w.engine.(*postgresEngine)
+	_, err := e.db.ExecContext(ctx, `UPDATE session_grant SET session_id = $1, client_id = 'other' WHERE id = $2`, s.ID, second.ID)
+	must(t, err)
+	batch := []*operation{w.rotation(first, 1, "a"), w.rotation(second, 1, "b")}
+	e.rotate(batch)
+	for _, op := range batch {
+		<-op.done
+		must(t, op.err)
+	}
+}
+
+// A rotation that has to wait for somebody is decided by what they did. I-3
+func TestPostgresRotationSeesWhatItWaitedFor(t *testing.T) {
+	ctx := context.Background()
+	w := newPostgresWorld(t)
+	e := w.engine.(*postgresEngine)
+	for _, c := range []struct {
+		name, done, of string
+		want           error
+	}{
+		{"nothing of importance", `UPDATE session SET device = 'other' WHERE id = $1`, "session", nil},
+		{"the session's end", `UPDATE session SET ended_at = 1 WHERE id = $1`, "session", session.ErrLost},
+		{"the user's end", `UPDATE session SET closed = TRUE WHERE id = $1`, "session", session.ErrLost},
+		{"the grant's end", `UPDATE session_grant SET ended_at = 1 WHERE id = $1`, "grant", session.ErrLost},
+		{"another's rotation", `UPDATE session_grant SET generation = 2 WHERE id = $1`, "grant", session.ErrLost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, g := w.begin(t)
+			op := w.rotation(g, 1, "a")
+			must(t, e.transact(ctx, func(run runner) error {
+				id := map[string]string{"session": s.ID, "grant": g.ID}[c.of]
+				if _, err := run.ExecContext(ctx, c.done, id); err != nil {
+					return err
+				}
+				var holder int
+				if err := run.QueryRowContext(ctx, `SELECT pg_backend_pid()`).Scan(&holder); err != nil {
+					return err
+				}
+				go e.rotate([]*operation{op})
+				until(t, "the rotation waits", func() bool {
+					var waiting int
+					must(t, e.db.QueryRowContext(ctx, `SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))`, holder).Scan(&waiting))
+					return waiting > 0
+				})
+				return nil
+			}))
+			<-op.done
+			if !errors.Is(op.err, c.want) {
+				t.Errorf("it answers %v, want %v", op.err, c.want)
+			}
+		})
 	}
 }
 
@@ -215,7 +277,7 @@ func TestPostgresForgetsBrokenConnections(t *testing.T) {
 func TestSharingGoesOnBesideWhatHangs(t *testing.T) {
 	ctx := context.Background()
 	hang, started := make(chan struct{}), make(chan struct{})
-	s := share(func(batch []*operation) {
+	s := share(0, func(batch []*operation) {
 		for _, op := range batch {
 			if op.step.bare {
 				started <- struct{}{}

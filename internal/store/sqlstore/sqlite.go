@@ -159,7 +159,7 @@ func openFile(ctx context.Context, db *DB, path string, shared *Lock) (engine, e
 	e.pool.SetMaxIdleConns(0) // a connection that the writer gives up is closed
 	e.readers.SetMaxOpenConns(maxReaders)
 	e.readers.SetMaxIdleConns(maxReaders)
-	e.reads = sqliteReads{newStatements(e.readers), newBatcher()}
+	e.reads = sqliteReads{newStatements(e.readers), newBatcher(0)}
 	if err := e.check(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), e.pool.Close(), e.readers.Close())
 	}

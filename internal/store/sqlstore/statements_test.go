@@ -191,23 +191,23 @@ func seenArgs(pairs int) []any {
 // sharedLookups are the look-ups and rotations that go together on PostgreSQL.
 func sharedLookups() []lookup {
 	var all []lookup
-	for i, n := range sharedSizes {
-		many := fmt.Sprintf(", %d at once", n)
-		ids := []any{crowdNow}
-		codes, clients := []any{crowdNow}, []any{crowdNow}
-		held, rotated := []any{crowdNow}, []any{crowdNow}
-		for j := range n {
-			grant := fmt.Sprintf("grt_%010d", 100*j)
-			ids = append(ids, grant)
-			codes, clients = append(codes, fmt.Sprintf("cod_%010d", 100*j)), append(clients, fmt.Sprint("cli_", j%6))
-			held = append(held, grant, 1, someHash, true)
-			rotated = append(rotated, grant, 1, someHash, someHash, someHash[:16], []byte{})
+	for _, n := range []int{1, 10, 100} {
+		var sessions, grants, codes, clients []string
+		var generations []int64
+		var hashes, salts, rotations [][]byte
+		var seen []bool
+		for i := range n {
+			sessions, grants = append(sessions, fmt.Sprintf("ses_%010d", 100*i)), append(grants, fmt.Sprintf("grt_%010d", 100*i))
+			codes, clients = append(codes, fmt.Sprintf("cod_%010d", 100*i)), append(clients, fmt.Sprint("cli_", i%6))
+			generations, seen = append(generations, 1), append(seen, true)
+			hashes, salts, rotations = append(hashes, someHash), append(salts, someHash[:16]), append(rotations, nil)
 		}
-		all = append(all, lookup{"standing of a session" + many, lookUps[ofSession].texts[i], ids},
-			lookup{"standing of a grant" + many, lookUps[ofGrant].texts[i], ids},
-			lookup{"standing of a code" + many, lookUps[ofCode].texts[i], codes},
-			lookup{"terms of a client" + many, lookUps[ofClient].texts[i], clients},
-			lookup{"hold sessions" + many, holdMany(n), held}, lookup{"rotate grants" + many, rotateMany(n), rotated})
+		many := fmt.Sprintf(", %d at once", n)
+		all = append(all, lookup{"standing of a session" + many, lookUps[ofSession], []any{crowdNow, sessions}},
+			lookup{"standing of a grant" + many, lookUps[ofGrant], []any{crowdNow, grants}},
+			lookup{"standing of a code" + many, lookUps[ofCode], []any{crowdNow, codes}},
+			lookup{"terms of a client" + many, lookUps[ofClient], []any{crowdNow, clients}},
+			lookup{"rotate grants" + many, rotateMany, []any{crowdNow, "100ms", grants, generations, hashes, hashes, salts, rotations, seen}})
 	}
 	return all
 }

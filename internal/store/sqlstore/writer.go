@@ -31,7 +31,7 @@ type writer struct {
 }
 
 func startWriter(pool *sql.DB, db *DB) *writer {
-	w := &writer{batcher: newBatcher(), db: db, pool: pool}
+	w := &writer{batcher: newBatcher(0), db: db, pool: pool}
 	w.idle.Go(w.loop)
 	return w
 }
