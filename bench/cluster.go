@@ -110,28 +110,51 @@ func (c *cluster) refreshes(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	defer func() { _ = stopRoles(inside) }() // what was measured is measured
-	var commits, overHTTP, inProcess []float64
+	return c.rounds(ctx, raw, crowd, inside)
+}
+
+// rounds measures how many there are a second, and what each costs the processors.
+func (c *cluster) rounds(ctx context.Context, raw *rawPostgres, crowd *refreshCrowd, inside callerRoles) ([]figure, error) {
+	var served, called []int
+	for _, s := range crowd.nodes {
+		served = append(served, s.PID())
+	}
+	for _, p := range inside {
+		called = append(called, p.PID)
+	}
+	sides := []struct {
+		measure func(context.Context, time.Duration) (float64, error)
+		nodes   []int
+		rates   []float64
+		spent   spending
+	}{{measure: raw.measure}, {measure: crowd.measure, nodes: served}, {measure: inside.measure, nodes: called}}
 	for round := range c.Rounds + 1 {
 		c.Note("refresh, round %d of %d", round, c.Rounds)
-		if round == 1 { // in the first, statements were prepared
-			commits, overHTTP, inProcess = nil, nil, nil
-		}
-		for _, one := range []struct {
-			into    *[]float64
-			measure func(context.Context, time.Duration) (float64, error)
-		}{{&commits, raw.measure}, {&overHTTP, crowd.measure}, {&inProcess, inside.measure}} {
-			rate, err := one.measure(ctx, c.slice())
+		for i := range sides {
+			side := &sides[i]
+			if round == 1 { // in the first, statements were prepared
+				side.rates, side.spent = nil, spending{}
+			}
+			rate, err := c.spent(ctx, &side.spent, side.nodes, side.measure)
 			if err != nil {
 				return nil, err
 			}
-			*one.into = append(*one.into, rate)
+			side.rates = append(side.rates, rate)
 		}
 	}
+	commits, overHTTP, inProcess := &sides[0], &sides[1], &sides[2]
 	const against = "single-row commits of PostgreSQL on 32 connections"
 	share := bar{Ratio: true, AtLeast: true, Limit: 0.7}
 	return []figure{
-		{Name: "refresh over HTTP at three nodes, 32 clients", Unit: "/s", Ours: overHTTP, Against: against, Reference: commits, Bar: share},
-		{Name: "refresh in three processes without HTTP, 32 callers", Unit: "/s", Ours: inProcess, Against: against, Reference: commits, Bar: share},
+		{Name: "refresh over HTTP at three nodes, 32 clients", Unit: "/s", Ours: overHTTP.rates, Against: against, Reference: commits.rates, Bar: share},
+		{Name: "refresh in three processes without HTTP, 32 callers", Unit: "/s", Ours: inProcess.rates, Against: against, Reference: commits.rates, Bar: share},
+		{Name: "processor of a single-row commit: PostgreSQL", Unit: "µs", Ours: commits.spent.database},
+		{Name: "processor of a single-row commit: who asks", Unit: "µs", Ours: commits.spent.clients},
+		{Name: "processor of a refresh over HTTP: PostgreSQL", Unit: "µs", Ours: overHTTP.spent.database},
+		{Name: "processor of a refresh over HTTP: the nodes", Unit: "µs", Ours: overHTTP.spent.nodes},
+		{Name: "processor of a refresh over HTTP: who asks", Unit: "µs", Ours: overHTTP.spent.clients},
+		{Name: "processor of a refresh without HTTP: PostgreSQL", Unit: "µs", Ours: inProcess.spent.database},
+		{Name: "processor of a refresh without HTTP: the nodes", Unit: "µs", Ours: inProcess.spent.nodes},
 	}, nil
 }
 
