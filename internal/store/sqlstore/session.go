@@ -18,8 +18,9 @@ import (
 
 // live says that a session s of the account a is not over at t.now: the rule of
 // the package session, repeated where a decision and a write are one step. It
-// wants the tables of liveTables.
-const live = `s.ended_at IS NULL AND NOT s.closed AND NOT a.disabled
+// wants the tables of liveTables. The issuer's one row is asked for by its id: see
+// storeTime.
+const live = `i.id = 1 AND s.ended_at IS NULL AND NOT s.closed AND NOT a.disabled
 	AND s.expires_at > t.now AND s.last_seen_at + s.idle_ms > t.now
 	AND s.created_at / 1000 > a.over_before AND s.created_at / 1000 > i.over_before`
 
@@ -28,7 +29,7 @@ const liveTables = `session s JOIN account a ON a.id = s.account_id CROSS JOIN i
 var terms = `
 	SELECT ` + userColumns("a.") + `, ` + clientColumns + `, i.over_before, t.now
 	FROM account a CROSS JOIN client c CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
-	WHERE a.id = $2 AND c.id = $3`
+	WHERE i.id = 1 AND a.id = $2 AND c.id = $3`
 
 // Terms reads what decides before there is a session. See [session.Store].
 func (db *DB) Terms(ctx context.Context, userID, clientID string) (session.Standing, error) {
@@ -81,7 +82,7 @@ var ofSession = `
 	LEFT JOIN client c ON c.id = 'first-party'
 	LEFT JOIN session_grant g ON g.session_id = s.id AND g.client_id = 'first-party'
 	CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
-	WHERE s.id = $2`
+	WHERE i.id = 1 AND s.id = $2`
 
 // OfSession reads a session. See [session.Store].
 func (db *DB) OfSession(ctx context.Context, id string) (session.Standing, error) {
@@ -94,7 +95,7 @@ var ofGrant = `
 	FROM session_grant g JOIN session s ON s.id = g.session_id JOIN account a ON a.id = s.account_id
 	JOIN client c ON c.id = g.client_id
 	CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
-	WHERE g.id = $2`
+	WHERE i.id = 1 AND g.id = $2`
 
 // OfGrant reads a grant with its session. See [session.Store].
 func (db *DB) OfGrant(ctx context.Context, id string) (session.Standing, error) {
@@ -135,7 +136,7 @@ const addSession = `
 		amr, acr, ip, user_agent, device, remember, changed_before, sweep_at)
 	SELECT $1, a.id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
 	FROM account a CROSS JOIN client c CROSS JOIN issuer i
-	WHERE a.id = $2 AND c.id = $3 AND NOT a.disabled AND NOT c.disabled
+	WHERE i.id = 1 AND a.id = $2 AND c.id = $3 AND NOT a.disabled AND NOT c.disabled
 		AND (a.over_before + 1) * 1000 <= $5 AND (c.over_before + 1) * 1000 <= $5 AND (i.over_before + 1) * 1000 <= $5`
 
 const oldestBeyond = `
