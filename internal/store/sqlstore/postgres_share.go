@@ -27,8 +27,12 @@ import (
 // Who comes when very many wait is refused at once: to wait would be in vain.
 type sharing struct {
 	*batcher
-	perform func([]*operation)
-	under   chan struct{} // a place for each batch under way
+	batches chan sharedBatch
+}
+
+type sharedBatch struct {
+	all  []*operation
+	done chan struct{}
 }
 
 const (
@@ -47,8 +51,19 @@ var errBusy = fmt.Errorf("%w: too many wait for the database", fault.ErrUnavaila
 
 // share makes a sharing whose batches have such patience: see [batcher].
 func share(patience time.Duration, perform func([]*operation)) *sharing {
-	s := &sharing{newBatcher(patience), perform, make(chan struct{}, mostUnderWay)}
-	s.idle.Go(func() { s.each(s.begin) })
+	s := &sharing{newBatcher(patience), make(chan sharedBatch)}
+	s.idle.Go(func() {
+		s.each(s.begin)
+		close(s.batches)
+	})
+	for range mostUnderWay { // they stay, because a driver needs a deep stack, which a new one would have to grow
+		s.idle.Go(func() {
+			for batch := range s.batches {
+				perform(batch.all)
+				close(batch.done)
+			}
+		})
+	}
 	return s
 }
 
@@ -62,14 +77,8 @@ func (s *sharing) do(ctx context.Context, one *step) error {
 
 // begin performs a batch, and returns when the next one may begin.
 func (s *sharing) begin(batch []*operation) {
-	batch = slices.Clone(batch)
 	done := make(chan struct{})
-	s.under <- struct{}{}
-	s.idle.Go(func() {
-		s.perform(batch)
-		<-s.under
-		close(done)
-	})
+	s.batches <- sharedBatch{slices.Clone(batch), done}
 	late := time.NewTimer(shareFor)
 	defer late.Stop()
 	select {
