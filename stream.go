@@ -14,7 +14,7 @@ import (
 
 const (
 	firstPause   = 100 * time.Millisecond // at most, before the second attempt
-	longestPause = 5 * time.Second        // at most, however often it failed
+	longestPause = 3 * time.Second        // at most, however often it failed: one that works again is heard within five
 	refusedPause = 30 * time.Second       // after the API key was refused
 	longestRetry = time.Minute            // of what Retry-After may ask for
 	patience     = time.Minute            // with a connection whose heartbeat is not known yet
@@ -85,7 +85,11 @@ func pause(failures int, err error) time.Duration {
 	case status.refused():
 		return refusedPause + jitter(refusedPause)
 	case status.retry > 0:
-		return min(longestRetry, status.retry) + jitter(limit)
+		least := min(longestRetry, status.retry)
+		if least < longestPause {
+			limit = min(limit, longestPause-least)
+		}
+		return least + jitter(limit)
 	}
 	return jitter(limit)
 }

@@ -372,6 +372,12 @@ func TestPause(t *testing.T) { // D-14
 	if got := pause(0, busy); got < 7*time.Second || got > 8*time.Second {
 		t.Errorf("told to wait 7s: %v", got)
 	}
+	for range 50 { // D-04: told to wait a second each time, it tries at least every three
+		busy.retry = time.Second
+		if got := pause(39, busy); got < time.Second || got >= 3*time.Second {
+			t.Errorf("told to wait 1s, after many failures: %v", got)
+		}
+	}
 	busy.retry = time.Hour
 	if got := pause(0, busy); got > longestRetry+firstPause {
 		t.Errorf("told to wait an hour: %v", got)

@@ -79,7 +79,7 @@ func (r *reader) run(wait time.Duration) {
 		if err != nil {
 			r.of.failed.Store(&err)
 		}
-		limit := min(r.of.options.Pause<<min(failures, 6), 50*r.of.options.Pause)
+		limit := min(r.of.options.Pause<<min(failures, 6), 30*r.of.options.Pause)
 		wait = limit/10 + jitter(limit-limit/10)
 	}
 }

@@ -23,7 +23,7 @@ type Options struct {
 	// Ramp spreads the first connections over this time; 0 begins them at once.
 	Ramp time.Duration
 	// Pause bounds the pause at random before a stream is opened again. It doubles
-	// with each failure, up to fifty times: 100 ms, as verifiers do.
+	// with each failure, up to thirty times: 100 ms, as verifiers do.
 	Pause time.Duration
 }
 
