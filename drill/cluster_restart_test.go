@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,33 +64,37 @@ func startPatrons(t *testing.T, c *cluster, r *recorder, people int) *patrons {
 }
 
 // twice makes a call at the next node, and once more at the one after it unless the
-// first answered. What is carried out by then may be answered as done.
+// first answered. What is carried out by then may be answered as done. To be told that
+// all hashing slots are taken is an answer: that is the load of others, and no restart.
+// Whoever hears it asks anew, and what they ask then has a retry of its own.
 func (p *patrons) twice(what string, turn int, call func(w witness) answer, done ...string) answer {
 	p.calls.Add(1)
-	a := p.patiently(call, turn)
-	first := a
-	again := a.Err != nil || a.Status == http.StatusServiceUnavailable
-	if again {
-		p.retried.Add(1)
-		a = p.patiently(call, turn+1)
+	var met []string // the last tries
+	at := func(turn int) answer {
+		a := call(p.nodes[turn%len(p.nodes)])
+		met = append(met[max(0, len(met)-3):], fmt.Sprintf("%v at node %d", a, turn%len(p.nodes)))
+		return a
 	}
-	if !a.OK() && (!again || !slices.Contains(done, a.Code)) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.failed = append(p.failed, fmt.Sprintf("%s: %v, then %v", what, first, a))
+	again := false
+	for patience := 200; ; patience-- {
+		a := at(turn)
+		if a.Err != nil || a.Status == http.StatusServiceUnavailable && a.Code != "busy" {
+			p.retried.Add(1)
+			again = true
+			turn++
+			a = at(turn)
+		}
+		if a.Code == "busy" && patience > 0 {
+			elapse(context.Background(), 50*time.Millisecond)
+			continue
+		}
+		if !a.OK() && (!again || !slices.Contains(done, a.Code)) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.failed = append(p.failed, fmt.Sprintf("%s: %s", what, strings.Join(met, ", then ")))
+		}
+		return a
 	}
-	return a
-}
-
-// patiently makes a call at a node again while all its hashing slots are taken: that is
-// the load of others, and no restart.
-func (p *patrons) patiently(call func(w witness) answer, turn int) answer {
-	a := call(p.nodes[turn%len(p.nodes)])
-	for try := 0; a.Code == "busy" && try < 200; try++ {
-		elapse(context.Background(), 50*time.Millisecond)
-		a = call(p.nodes[turn%len(p.nodes)])
-	}
-	return a
 }
 
 func (p *patrons) live(ctx context.Context, h *holder, chance *rand.Rand) {
