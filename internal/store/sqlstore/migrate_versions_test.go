@@ -224,7 +224,8 @@ func TestMigrationKeepsNobodyWaiting(t *testing.T) { // D-19
 	logger, inUse := watchFor("the database is in use")
 	done := make(chan error, 1)
 	go func() {
-		_, err := openKnowing(t, url, known(t, url, "ALTER TABLE session ADD COLUMN more BIGINT"), logger)
+		_, err := openKnowing(t, url, known(t, url, `ALTER TABLE session ADD COLUMN more BIGINT;
+			CREATE TABLE patience AS SELECT CAST(extract(epoch FROM CAST(current_setting('lock_timeout') AS INTERVAL)) * 1000 AS BIGINT) AS ms`), logger)
 		done <- err
 	}()
 	<-inUse.said
@@ -240,4 +241,11 @@ func TestMigrationKeepsNobodyWaiting(t *testing.T) { // D-19
 	must(t, reader.Rollback())
 	must(t, <-done)
 	w.signIn(t)
+	// Whoever wants the first of several tables waits for as long as the migration does
+	// for all of them.
+	var ms int
+	must(t, w.engine.(*postgresEngine).db.QueryRowContext(ctx, `SELECT ms FROM patience`).Scan(&ms))
+	if ms <= 0 || 4*ms > 1000 {
+		t.Errorf("a migration waits %d ms for each table, and four are to be had within a second", ms)
+	}
 }
