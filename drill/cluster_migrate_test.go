@@ -35,29 +35,44 @@ func (n *clusterNode) upgrade(t *testing.T, env ...string) {
 	n.options.Env = env
 }
 
-// fill adds sessions with their grants like one that is there.
-func (c *cluster) fill(t *testing.T, like string, count int) {
+// fill adds sessions with their grants like one that is there, five to an account.
+func (c *cluster) fill(t *testing.T, like *holder, count int) {
 	t.Helper()
-	for _, more := range []string{
-		`
-		INSERT INTO session SELECT (jsonb_populate_record(s, jsonb_build_object('id', 'ses_filled_' || i))).*
-		FROM session s, generate_series(1, $2) i WHERE s.id = $1`, `
+	for _, more := range []struct {
+		statement, like string
+		count           int
+	}{
+		{`
+		INSERT INTO account SELECT (jsonb_populate_record(a, jsonb_build_object(
+			'id', 'usr_filled_' || i, 'email', 'filled' || i || '@example.com', 'email_key', 'filled' || i || '@example.com'))).*
+		FROM account a, generate_series(0, $2) i WHERE a.id = $1`, like.UserID, count / 5},
+		{`
+		INSERT INTO session SELECT (jsonb_populate_record(s, jsonb_build_object('id', 'ses_filled_' || i, 'account_id', 'usr_filled_' || i / 5))).*
+		FROM session s, generate_series(1, $2) i WHERE s.id = $1`, like.SessionID, count},
+		{`
 		INSERT INTO session_grant
 		SELECT (jsonb_populate_record(g, jsonb_build_object('id', 'grt_filled_' || i, 'session_id', 'ses_filled_' || i))).*
-		FROM session_grant g, generate_series(1, $2) i WHERE g.session_id = $1`,
+		FROM session_grant g, generate_series(1, $2) i WHERE g.session_id = $1`, like.SessionID, count},
 	} {
-		if _, err := c.Admin.ExecContext(t.Context(), more, like, count); err != nil {
+		if _, err := c.Admin.ExecContext(t.Context(), more.statement, more.like, more.count); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := c.Admin.ExecContext(t.Context(), `ANALYZE account, session, session_grant`); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // empty removes what fill has added.
 func (c *cluster) empty(t *testing.T) {
 	t.Helper()
-	const filled = `DELETE FROM session WHERE id >= 'ses_filled_' AND id < 'ses_filled_z'`
-	if _, err := c.Admin.ExecContext(t.Context(), filled); err != nil {
-		t.Fatal(err)
+	for _, filled := range []string{
+		`DELETE FROM session WHERE id >= 'ses_filled_' AND id < 'ses_filled_z'`,
+		`DELETE FROM account WHERE id >= 'usr_filled_' AND id < 'usr_filled_z'`,
+	} {
+		if _, err := c.Admin.ExecContext(t.Context(), filled); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -109,7 +124,7 @@ func (c *cluster) watchLocks(t *testing.T) (longest func() time.Duration) {
 // nobody is signed out. I-4, I-8
 func TestRollingUpgrade(t *testing.T) {
 	c := startCluster(t, clusterOptions{Settings: longLived})
-	c.fill(t, c.mustSignUp(t, "token").SessionID, size(20_000, 1_000_000))
+	c.fill(t, c.mustSignUp(t, "token"), size(20_000, 1_000_000))
 	crowd := startClusterCrowd(t, c, size(6, 24))
 	p := startPatrons(t, c, crowd.recorder, size(4, 16))
 	env, version := c.nextVersion(t, `
