@@ -43,7 +43,7 @@ peers:
 # The drills at their full size. "make test" runs them small.
 drill:
 	scripts/install-test-programs
-	$(GO) test ./drill -count=1 -timeout 60m -args -long
+	$(GO) test ./drill -count=1 -timeout 120m -args -long
 
 # A picture of every page, on a phone and a desktop, light and dark: browser/shots.
 shots:
