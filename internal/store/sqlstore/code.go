@@ -84,7 +84,7 @@ var ofCode = `
 	FROM authorization_code k JOIN session s ON s.id = k.session_id JOIN account a ON a.id = s.account_id
 	JOIN client c ON c.id = k.client_id LEFT JOIN session_grant g ON g.id = k.grant_id
 	CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
-	WHERE k.id = $2`
+	WHERE i.id = 1 AND k.id = $2`
 
 // OfCode reads a code with its standing. See [session.CodeStore].
 func (db *DB) OfCode(ctx context.Context, id string) (session.Code, session.Standing, error) {
@@ -247,7 +247,7 @@ func (db *DB) SweepCodes(ctx context.Context, keep time.Duration, limit int) (re
 var ofClient = `
 	SELECT ` + clientColumns + `, i.over_before, t.now
 	FROM client c CROSS JOIN issuer i CROSS JOIN ` + storeTime + `
-	WHERE c.id = $2`
+	WHERE i.id = 1 AND c.id = $2`
 
 // OfClient reads what decides about a client. See [session.CodeStore].
 func (db *DB) OfClient(ctx context.Context, id string) (session.Standing, error) {
