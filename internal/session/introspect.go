@@ -26,12 +26,15 @@ type Answer struct {
 	Refresh    bool // whether it is about a refresh token
 }
 
-// Introspect says what a cookie, an access token or a refresh token is worth, by
-// the store and never by what is remembered. used is when the asker saw the
-// credential last; zero if it does not say. A client that asks is told of its own
-// tokens and of those that are meant for it, and of no cookie; with an empty clientID it
-// is the operator who asks, and is told of all. It returns false for whatever is not
-// good, for whichever reason.
+// Introspect says what a cookie, an access token or a refresh token is worth. used is
+// when the asker saw the credential last; zero if it does not say.
+//
+// With an empty clientID it is the operator's own service that asks: it is told of all,
+// by the store and never by what is remembered. A client that asks is told of its own
+// tokens and of those that are meant for it, and of no cookie; what it was told of an
+// access token may be told again from memory, held to the log, so that an end at another
+// node is known when this one has heard of it. Introspect returns false for whatever is
+// not good, for whichever reason.
 func (m *Manager) Introspect(ctx context.Context, token string, used time.Time, clientID string) (Answer, bool, error) {
 	var a Answer
 	var err error
@@ -43,7 +46,7 @@ func (m *Manager) Introspect(ctx context.Context, token string, used time.Time, 
 	case strings.HasPrefix(token, refreshPrefix):
 		a, err = m.introspectRefresh(ctx, token)
 	default:
-		a, err = m.introspectAccess(ctx, token)
+		a, err = m.introspectAccess(ctx, token, clientID)
 	}
 	if errors.Is(err, ErrNone) {
 		return Answer{}, false, nil
@@ -89,27 +92,6 @@ func (m *Manager) introspectCookie(ctx context.Context, value string, used time.
 	return Answer{
 		Standing: st, Subject: st.User.ID, Issued: issued, Session: true, Cookie: true,
 		Expires: min(issued+int64(life/time.Second), ends.Unix()),
-	}, nil
-}
-
-func (m *Manager) introspectAccess(ctx context.Context, token string) (Answer, error) {
-	claims, err := m.parse(ctx, token, "", later(m.now(), m.log.Recorded()))
-	if err != nil {
-		return Answer{}, ErrNone
-	}
-	if !credential.IsID(credential.Grant, claims.GrantID) {
-		return m.introspectClient(ctx, &claims)
-	}
-	st, err := m.store.OfGrant(ctx, claims.GrantID)
-	if err != nil {
-		return Answer{}, err
-	}
-	if claims.IssuedAt < st.floor() || st.over(st.Now, m.seen.at(st.Session.ID)) || st.grantOver() {
-		return Answer{}, ErrNone
-	}
-	return Answer{
-		Standing: st, Subject: claims.Subject, Audience: claims.Audience[0], Scope: claims.Scope,
-		Issued: claims.IssuedAt, Expires: claims.ExpiresAt, Session: claims.SessionID != "",
 	}, nil
 }
 

@@ -73,8 +73,9 @@ type Manager struct {
 	now      func() time.Time
 	logger   *slog.Logger
 
-	records *feed.Memory[record, *record]       // by session id, without its prefix
-	tokens  *feed.Memory[seenToken, *seenToken] // by access token
+	records *feed.Memory[record, *record]           // by session id, without its prefix
+	tokens  *feed.Memory[seenToken, *seenToken]     // by access token
+	answers *feed.Memory[knownAnswer, *knownAnswer] // likewise, of clients that asked
 	seen    presence
 
 	firstParty atomic.Pointer[ClientTerms] // as it was declared here
@@ -112,6 +113,7 @@ func New(c Config, stores Stores, ring *keyring.Ring, log *revocation.Log, secre
 		ring: ring, log: log, refresh: keys, devices: devices, subjects: known, told: told, now: now, logger: logger,
 		records: feed.NewMemory[record](log.Set(), c.Cached),
 		tokens:  feed.NewMemory[seenToken](log.Set(), c.Cached/sessionsPerToken),
+		answers: feed.NewMemory[knownAnswer](log.Set(), c.Cached/answersPerSession),
 	}, nil
 }
 

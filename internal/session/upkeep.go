@@ -97,6 +97,7 @@ func (m *Manager) Sweep(ctx context.Context) error {
 	now := m.now()
 	m.records.Sweep(now.Unix())
 	m.tokens.Sweep(now.Unix())
+	m.answers.Sweep(now.Unix())
 	return errors.Join(
 		sweep(ctx, "sweep codes", codesKept, m.codes.SweepCodes),
 		sweep(ctx, "sweep sessions", m.config.Absolute, m.upkeep.Sweep),
