@@ -324,7 +324,7 @@ var unplanned = map[string]string{
 		hasMigrations holdLife plainPlans isOurs
 		addClient findClient listClients holdRegistration changeClient removeClient raiseClientChange`,
 	"a function of the schema: see TestCountersAreIndexed": "takeAllowance returnAllowance sweepAllowance",
-	"a move or a restore, when nothing is served": `restoredTransfer restoredSetup restoredLifetimes restoredMails restoredEpoch
+	"a move or a restore, when nothing is served": `restoredTransfer restoredSetup restoredCodes restoredLifetimes restoredMails restoredEpoch
 		readTransfer addTransfer finishTransfer prefilled sqliteColumns sqliteParents sqliteTables`,
 	"an emergency, when nothing is served": "acceptLinks acceptSessions acceptSeconds",
 	"part of others":                       "storeTime noticeColumns endLinks listedColumns listAudit dueForSweep touchSessions manyOf",

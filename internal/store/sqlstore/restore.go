@@ -224,6 +224,10 @@ const restoredMails = `DELETE FROM outbox WHERE link_id <> ''`
 // start makes another.
 const restoredSetup = `UPDATE setup SET link = $1, expires_at = 0 WHERE NOT spent`
 
+// restoredCodes removes the authorization codes: which of them were spent since, the
+// picture does not say.
+const restoredCodes = `DELETE FROM authorization_code`
+
 const restoredTransfer = `DELETE FROM transfer`
 
 // restoredLifetimes states once more how long tokens live, for those that were given out
@@ -251,7 +255,7 @@ func (db *DB) Restored(ctx context.Context, keepSessions bool, e audit.Entry) (l
 		if _, err := s.exec(restoredSetup, nobodys[:]); err != nil {
 			return fmt.Errorf("kill the first-administrator link: %w", err)
 		}
-		for _, remove := range []string{restoredMails, acceptLinks, restoredTransfer} {
+		for _, remove := range []string{restoredMails, acceptLinks, restoredCodes, restoredTransfer} {
 			if _, err := s.exec(remove); err != nil {
 				return fmt.Errorf("remove what is no longer good: %w", err)
 			}

@@ -278,6 +278,7 @@ func restored(t *testing.T, db *DB, keep bool, at time.Time) {
 	for what, query := range map[string]string{
 		"links": `SELECT count(*) FROM link`, "mails with links": `SELECT count(*) FROM outbox WHERE link_id <> ''`,
 		"first-administrator links": `SELECT count(*) FROM setup WHERE expires_at > 0`, "marks of a move": `SELECT count(*) FROM transfer`,
+		"authorization codes": `SELECT count(*) FROM authorization_code`,
 	} {
 		var n int
 		must(t, db.engine.read().QueryRowContext(ctx, query).Scan(&n))
