@@ -93,7 +93,7 @@ func TestSessionNumbers(t *testing.T) {
 	}
 	says(t, page, "| sessions of one person | no limit | `session.max` |")
 	says(t, page, "the next sign-in ends the oldest session")
-	says(t, page, "There are no federated sessions")
+	says(t, page, "No other server's sign-out is heard; applications are told of ours")
 	says(t, page, fmt.Sprintf("up to %d KiB", session.MaxAttachment>>10))
 	if cached := load(t).Session.Cached; cached != 1_000_000 {
 		t.Errorf("session.cached is %d by default, and the page says a million", cached)

@@ -2,8 +2,10 @@ package web_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -222,4 +224,30 @@ func TestOpenAPIIsStable(t *testing.T) {
 	if !slices.Contains(strings.Split(string(first), `"`), "https://auth.example.com") {
 		t.Error("the server is not named")
 	}
+}
+
+// The description of all calls is larger than a page may be, so it travels compressed to
+// who takes it so, under a tag of its own.
+func TestDescriptionTravelsCompressed(t *testing.T) {
+	s := front(t)
+	plain := s.ask(t, "GET", "/openapi.json", "", "Accept-Encoding", "identity").must(t, 200)
+	small := s.ask(t, "GET", "/openapi.json", "", "Accept-Encoding", "br, gzip").must(t, 200)
+	if small.header.Get("Content-Encoding") != "gzip" || plain.header.Get("Content-Encoding") != "" || !slices.Contains(plain.header.Values("Vary"), "Accept-Encoding") {
+		t.Errorf("the encodings are %q and %q", small.header.Get("Content-Encoding"), plain.header.Get("Content-Encoding"))
+	}
+	unzip, err := gzip.NewReader(strings.NewReader(small.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(unzip)
+	if err != nil || string(text) != plain.text || len(small.text) > 30_000 {
+		t.Errorf("%d bytes are %d bytes of something else (%v)", len(small.text), len(text), err)
+	}
+	if small.header.Get("ETag") == plain.header.Get("ETag") {
+		t.Error("both have one tag")
+	}
+	for _, r := range []struct{ encoding, tag string }{{"gzip", small.header.Get("ETag")}, {"identity", plain.header.Get("ETag")}} {
+		s.ask(t, "GET", "/openapi.json", "", "Accept-Encoding", r.encoding, "If-None-Match", r.tag).must(t, 304)
+	}
+	s.ask(t, "GET", "/openapi.json", "", "Accept-Encoding", "identity", "If-None-Match", small.header.Get("ETag")).must(t, 200)
 }

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -25,18 +27,41 @@ func (s *Server) getKeys(x *exchange) error {
 		s.Ring.LookAgain(x.Context())
 	}
 	set, tag := s.Ring.Published()
-	return publish(x, "application/jwk-set+json", document{set, tag})
+	return publish(x, "application/jwk-set+json", document{body: set, tag: tag})
 }
 
 // A document is public and may be cached.
 type document struct {
 	body []byte
 	tag  string // a strong entity tag
+	// zipped is the body for who accepts gzip; nil: it is too small to matter. There is
+	// nothing secret in a document, so its length tells nobody anything.
+	zipped []byte
 }
 
 func newDocument(body []byte) document {
 	sum := sha256.Sum256(body)
-	return document{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	return document{body: body, tag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+}
+
+// newLargeDocument is newDocument for one that is worth compressing.
+func newLargeDocument(body []byte) document {
+	d := newDocument(body)
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	_, _ = w.Write(body) // a buffer takes what it is given
+	_ = w.Close()
+	d.zipped = zipped.Bytes()
+	return d
+}
+
+// as returns the document in the form that the request accepts, each with a tag of its
+// own (RFC 9110 §8.8.3.3), and whether that is the compressed one.
+func (d document) as(r *http.Request) (document, bool) {
+	if d.zipped == nil || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		return d, false
+	}
+	return document{body: d.zipped, tag: strings.TrimSuffix(d.tag, `"`) + `-gzip"`}, true
 }
 
 // writeDocuments makes the documents that do not change while the server runs.
@@ -49,7 +74,7 @@ func (s *Server) writeDocuments() error {
 	if body, err = describeAPI(s.issuer, s.cookies.session, s.config.Version); err != nil {
 		return fmt.Errorf("write the OpenAPI document: %w", err)
 	}
-	s.openapi = newDocument(body)
+	s.openapi = newLargeDocument(body)
 	return nil
 }
 
@@ -60,11 +85,18 @@ func (s *Server) getOpenAPI(x *exchange) error { return publish(x, "application/
 // is published before it signs.
 func publish(x *exchange, media string, d document) error {
 	h := x.Header()
+	if d.zipped != nil {
+		h.Add("Vary", "Accept-Encoding")
+	}
+	d, zipped := d.as(x.Request)
 	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(keyring.MaxAge/time.Second)))
 	h.Set("ETag", d.tag)
 	if matches(x.Request.Header.Get("If-None-Match"), d.tag) {
 		x.WriteHeader(http.StatusNotModified)
 		return nil
+	}
+	if zipped {
+		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Content-Type", media)
 	h.Set("Content-Length", strconv.Itoa(len(d.body)))
