@@ -77,7 +77,11 @@ func runProvider(ctx context.Context, r *rig) ([]figure, error) {
 			return nil, err
 		}
 	}
-	return append(m.figures(), flows.figure()), nil
+	abandoned, err := flows.abandon(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(m.figures(), flows.figure()), abandoned...), nil
 }
 
 // provided is what was measured, in requests for each second of the server's processor
