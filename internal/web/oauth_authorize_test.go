@@ -270,3 +270,57 @@ func TestTwoFlowCookiesBindNothing(t *testing.T) {
 		t.Error("a second tab takes the first one's secret away")
 	}
 }
+
+// A code flow of somebody who is signed in and has consented asks the database five times:
+// twice for the consent (before and after the code is there, so that who disconnects
+// meanwhile wins), once each to write, read and spend the code. Spending it is two round
+// trips to PostgreSQL and the others one, as TestPostgresRoundTrips of the store says: six.
+func TestCodeFlowAsksTheStore(t *testing.T) {
+	s := newStage(t, "")
+	var mu sync.Mutex
+	var asked []string
+	s.made = func(a *app.App) {
+		a.Store.Interfere(func(op sqlstore.Operation) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case op.Kind == sqlstore.Write:
+				asked = append(asked, op.Step)
+			case op.Kind == sqlstore.Read && strings.Contains(op.Query, "consent"):
+				asked = append(asked, "consent")
+			case op.Kind == sqlstore.Read && !strings.Contains(op.Query, "revocation r"):
+				asked = append(asked, strings.Join(strings.Fields(op.Query), " "))
+			}
+			return false, nil
+		})
+	}
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	const uri = "https://shop.example/callback"
+	shop := s.shopAt(t, func(c *oauth.Client) { c.Type, c.AuthMethod = oauth.SPA, oauth.AuthNone }, uri)
+	ada := s.signUpAs(t, "ada@example.com")
+	adas := s.ask(t, "GET", "/v1/user", "", "Cookie", ada.cookie).must(t, 200).get(t, ".id")
+	if err := s.app.Store.PutConsent(t.Context(), oauth.Consent{UserID: adas, ClientID: shop, Scopes: []string{"openid"}}, audit.Entry{Event: audit.ConsentGiven}); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 { // the first one makes the server remember client and session
+		mu.Lock()
+		asked = nil
+		mu.Unlock()
+		to, err := url.Parse(s.ask(t, "GET", authorizeBy(shop, uri), "", "Cookie", ada.cookie).must(t, 303).header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := url.Values{
+			"grant_type": {"authorization_code"}, "client_id": {shop}, "redirect_uri": {uri}, "code": {to.Query().Get("code")},
+			"code_verifier": {"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"},
+		}
+		s.ask(t, "POST", "/oauth2/token", form.Encode()).must(t, 200)
+		mu.Lock()
+		if round == 1 && len(asked) != 5 {
+			t.Errorf("the store was asked %d times: %q", len(asked), asked)
+		}
+		mu.Unlock()
+	}
+}
