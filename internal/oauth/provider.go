@@ -5,6 +5,10 @@
 // It keeps no session and signs nothing. Whoever a client acts for is a session of
 // package session, every token is drawn on that record there, and ends with it. A
 // request that nobody has answered yet is kept nowhere: it travels in the address.
+//
+// It exports more than forty names: a quarter are faults, whose codes the standards give
+// and clients act on, and most others are the vocabulary of a client's registration,
+// which the command line, the admin API and the store share.
 package oauth
 
 import (

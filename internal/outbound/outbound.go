@@ -92,6 +92,7 @@ type Refused struct {
 	Why string // a constant sentence and at most an address or a port; no part of a path or query
 }
 
+// Error returns Why.
 func (r *Refused) Error() string { return r.Why }
 
 // ErrTooLarge means that an answer was larger than its call had room for.

@@ -5,7 +5,34 @@ import { Provider } from 'oidc-provider'
 
 console.info = console.warn = () => {} // it speaks of defaults that a load does not mind
 const me = JSON.parse(process.argv[2])
+
+// The adapter that comes along forgets what is beyond the newest thousand.
+const kept = new Map()
+class Memory {
+  constructor(model) {
+    this.model = model
+  }
+  async upsert(id, payload) {
+    kept.set(this.model + id, payload)
+  }
+  async find(id) {
+    return kept.get(this.model + id)
+  }
+  async findByUid() {}
+  async findByUserCode() {}
+  async destroy(id) {
+    kept.delete(this.model + id)
+  }
+  async consume(id) {
+    kept.get(this.model + id).consumed = Math.floor(Date.now() / 1000)
+  }
+  async revokeByGrantId(grant) {
+    for (const [id, payload] of kept) if (payload.grantId === grant) kept.delete(id)
+  }
+}
+
 const provider = new Provider(me.issuer, {
+  adapter: Memory,
   clients: [
     {
       client_id: 'shop', client_secret: me.secret, redirect_uris: ['https://rp.example/callback'],
