@@ -23,12 +23,12 @@ const applicants = refreshers
 
 // A providing is a server as applications ask it: ours or another.
 type providing struct {
-	url, token, introspect string // addresses
-	basic                  string // of the client that asks: its Authorization header
-	machine                string // likewise, of the client that asks for tokens of its own
-	access                 string // a token to introspect
-	tokens                 string // the file of the refresh tokens
-	pid                    int
+	token, introspect string // addresses
+	basic             string // of the client that asks: its Authorization header
+	machine           string // likewise, of the client that asks for tokens of its own
+	access            string // a token to introspect
+	tokens            string // the file of the refresh tokens
+	pid               int
 }
 
 // runProvider measures what applications ask of the provider, beside what signing and
@@ -260,7 +260,7 @@ func (r *rig) otherProvider(ctx context.Context) (*providing, func(), error) {
 	}
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("shop:s3cret"))
 	p := &providing{
-		url: "http://" + address, token: "http://" + address + "/token", introspect: "http://" + address + "/token/introspection",
+		token: "http://" + address + "/token", introspect: "http://" + address + "/token/introspection",
 		basic: basic, machine: basic, access: said.Access, pid: cmd.Process.Pid,
 	}
 	if p.tokens, err = r.keepTokens(said.Refresh); err != nil {

@@ -58,7 +58,7 @@ func (r *rig) applications(ctx context.Context, s *server) (*providing, *codeFlo
 	}
 	flows := &codeFlows{server: s, shop: shop}
 	p := &providing{
-		url: s.URL, token: s.URL + "/oauth2/token", introspect: s.URL + "/oauth2/introspect",
+		token: s.URL + "/oauth2/token", introspect: s.URL + "/oauth2/introspect",
 		basic: shop.basic(), machine: machine.basic(), pid: s.PID(),
 	}
 	var tokens []string

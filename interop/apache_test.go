@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,7 +87,7 @@ func (s *server) apache() application {
 			t.Fatal(err)
 		}
 	}
-	if err := errorsOf(os.Chmod(dir, 0o755), os.Chown(dir, ownerOf("www-data"), -1)); err != nil && os.Getuid() == 0 {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, ownerOf("www-data"), -1)); err != nil && os.Getuid() == 0 {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/usr/sbin/apache2", "-f", filepath.Join(dir, "apache.conf"), "-DFOREGROUND")

@@ -25,8 +25,6 @@ import (
 	"github.com/coatcheck/coatcheck/internal/loopback"
 )
 
-func errorsOf(all ...error) error { return errors.Join(all...) }
-
 // ownerOf returns the number of a user of this machine; -1 if there is none.
 func ownerOf(name string) int {
 	u, err := user.Lookup(name)

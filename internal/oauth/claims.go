@@ -26,19 +26,8 @@ const (
 // Scopes are the scopes that stand for a person, or for something to know of one.
 var Scopes = []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeRoles, ScopeOfflineAccess}
 
-// claimScopes says by which scope each claim about a person is asked for. There are no
-// others: what is not kept cannot be told.
-var claimScopes = map[string]string{"name": ScopeProfile, "email": ScopeEmail, "email_verified": ScopeEmail, "roles": ScopeRoles}
-
 // Claims returns the names of the claims about a person that there are, in their order.
-func Claims() []string {
-	names := make([]string, 0, len(claimScopes))
-	for name := range claimScopes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Claims() []string { return session.ClaimNames() }
 
 // A ClaimsRequest asks for single claims (OpenID Connect Core §5.5): by their names, at
 // the userinfo endpoint and in the ID token. The empty one asks for none.
@@ -82,7 +71,7 @@ func (r ClaimsRequest) Scopes() []string {
 	var out []string
 	for _, asked := range []map[string]*ClaimRequest{r.UserInfo, r.IDToken} {
 		for name := range asked {
-			if scope := claimScopes[name]; scope != "" && !slices.Contains(out, scope) {
+			if scope := session.ScopeOf(name); scope != "" && !slices.Contains(out, scope) {
 				out = append(out, scope)
 			}
 		}
@@ -96,9 +85,9 @@ func (r ClaimsRequest) Scopes() []string {
 // for is left out.
 func ClaimsFor(scope string, asked ClaimsRequest, u account.User) map[string]any {
 	granted, out := strings.Fields(scope), map[string]any{}
-	for name, by := range claimScopes {
+	for _, name := range Claims() {
 		_, named := asked.UserInfo[name]
-		if !named && !slices.Contains(granted, by) {
+		if !named && !slices.Contains(granted, session.ScopeOf(name)) {
 			continue
 		}
 		if value, known := session.ClaimOf(&u, name); known {
@@ -133,7 +122,7 @@ func (r ClaimsRequest) within(st *session.Standing) ClaimsRequest {
 	may := func(asked map[string]*ClaimRequest) map[string]*ClaimRequest {
 		out := map[string]*ClaimRequest{}
 		for name, how := range asked {
-			if slices.Contains(st.Client.Scopes, claimScopes[name]) {
+			if slices.Contains(st.Client.Scopes, session.ScopeOf(name)) {
 				out[name] = how
 			}
 		}

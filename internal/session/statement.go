@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -82,8 +83,16 @@ func ClaimOf(u *account.User, name string) (any, bool) {
 	return nil, false
 }
 
-// claimScopes says by which scope a client may ask for a claim.
+// claimScopes says by which scope a client may ask for a claim about a person. There are
+// no others: what is not kept cannot be told.
 var claimScopes = map[string]string{"email": "email", "email_verified": "email", "name": "profile", "roles": "roles"}
+
+// ScopeOf returns the scope by which a client may ask for a claim about a person; "" for
+// a claim that there is not.
+func ScopeOf(claim string) string { return claimScopes[claim] }
+
+// ClaimNames returns the names of the claims about a person that there are, in their order.
+func ClaimNames() []string { return slices.Sorted(maps.Keys(claimScopes)) }
 
 // idToken signs an ID token (OpenID Connect Core §2) from the reading that the access
 // token beside it was minted from.
